@@ -9,6 +9,7 @@
 TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all that is here
 
 if TYPE_CHECKING:
+    from dln.applying.session import open_run as open
     from dln.grammar.diagnostics import DlnError as DlnError
     from dln.grammar.diagnostics import Problem as Problem
     from dln.spec import Compiled as Compiled
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from dln.spec import load as load
 
 __version__ = "0.1.0"
-__all__ = ["Compiled", "DlnError", "Problem", "Spec", "load"]
+__all__ = ["Compiled", "DlnError", "Problem", "Spec", "load", "open"]
 
 
 def __getattr__(name: str) -> object:
@@ -27,6 +28,10 @@ def __getattr__(name: str) -> object:
         from dln.grammar import diagnostics  # late: a command has hold of Ctrl-C before that
 
         return getattr(diagnostics, name)
+    if name == "open":
+        from dln.applying.session import open_run  # late: NumPy
+
+        return open_run
     from dln import spec  # late: `dln --help` needs no compiler
 
     return getattr(spec, name)

@@ -10,11 +10,11 @@ import click
 from dln.bisecting.given import Given
 from dln.bisecting.lowering import Lowered, Misstep
 from dln.bisecting.rewrites import Bisection, Rewrite
-from dln.commands.options import compiled, settings, takes
 from dln.compiler.pipeline import recipes
 from dln.compiler.plan import ProgramKey
 from dln.compiler.stages import part
 from dln.grammar.diagnostics import clean
+from dln.options import compiled, settings, takes
 from dln.printing.terminal import Terminal, number, plural
 from dln.settings import chosen
 from dln.spec import Compiled

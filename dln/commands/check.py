@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import loaded, settings, takes
+from dln.options import loaded, settings, takes
 from dln.printing.terminal import Terminal
 from dln.reading.counts import headline
 from dln.running import verdict_text

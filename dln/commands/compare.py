@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from dln.commands.options import Some, Wrong, settings, takes
 from dln.compiler.schema.tables import PICTURES
+from dln.options import Some, Wrong, settings, takes
 from dln.printing import pictures
 from dln.printing.files import put
 from dln.printing.small_curves import pen_for, several

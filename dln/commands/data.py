@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from dln.artefacts.made import save
 from dln.artefacts.value import Array
-from dln.commands.options import Wrong, compiled, settings, takes
 from dln.compiler.model import DataSet
 from dln.compiler.schema.tables import PICTURES
 from dln.grammar import remedies
 from dln.grammar.diagnostics import clean
+from dln.options import Wrong, compiled, settings, takes
 from dln.printing.columns_of_tables import column_table, table_data, table_said
 from dln.printing.terminal import Terminal, columns, cut, number, plural, present
 from dln.reading import tables

@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from dln.commands.options import Some, Whole, Wrong, loaded, settings, takes
 from dln.drawing import graphviz as by_graphviz
 from dln.drawing import layout, raster, svg, text_forms
 from dln.drawing.reading import Drawable
 from dln.drawing.scene import Scene
 from dln.grammar.diagnostics import Fault
+from dln.options import Some, Whole, Wrong, loaded, settings, takes
 from dln.printing import pictures
 from dln.printing.files import put
 from dln.printing.terminal import Terminal

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from dln.commands.options import Some, compiled, settings, takes
 from dln.compiler.ir.graph import Graph
 from dln.compiler.passes.rewriting import Log
 from dln.compiler.pipeline import recipes
 from dln.compiler.plan import Program, ProgramKey, at
 from dln.compiler.stages import STAGES, optimise, part
 from dln.grammar.diagnostics import clean
+from dln.options import Some, compiled, settings, takes
 from dln.printing.terminal import Terminal, plural
 from dln.settings import chosen
 from dln.spec import Compiled

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from dln.commands.options import compiled, settings, takes
 from dln.compiler.plan import ProgramKind
 from dln.grammar.diagnostics import Fault
+from dln.options import compiled, settings, takes
 from dln.printing.terminal import Terminal, columns, number, painted, plural
 from dln.runtime.gradcheck import Comparison, gradcheck
 from dln.settings import chosen

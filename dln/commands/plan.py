@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from dln.commands.options import compiled, settings, takes
 from dln.compiler.plan import Program, ProgramKind, memory, program_to_json
 from dln.compiler.schema.quantities import said
 from dln.compiler.schema.tables import DTYPES
 from dln.compiler.show import plan_text
+from dln.options import compiled, settings, takes
 from dln.printing.terminal import Terminal, columns
 from dln.running.training import foreseen, select
 from dln.settings import Settings, chosen

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import Some, Wrong, settings, takes
+from dln.options import Some, Wrong, settings, takes
 from dln.printing.terminal import Terminal
 from dln.results.recipes import results
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from dln.commands.options import Some, settings, takes
 from dln.grammar.diagnostics import DlnError, Fault
+from dln.options import Some, settings, takes
 from dln.printing.terminal import Terminal, present
 from dln.running import beginning, differences, recording, tasks, verdict_text
 from dln.running.beginning import Origin

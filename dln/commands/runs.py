@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import Some, settings, takes
+from dln.options import Some, settings, takes
 from dln.printing.terminal import Terminal
 from dln.recorded.listing import as_data, as_table, ordered, runs_of
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from dln.commands.options import loaded, settings, takes
 from dln.compiler.model import DataSet, Model, Phase
 from dln.compiler.plan import Plan, Program, ProgramKey, memory
 from dln.compiler.schema.tables import DTYPE
 from dln.compiler.show import graph_dot, graph_mermaid, graph_text
 from dln.kept.facts import shapes
+from dln.options import loaded, settings, takes
 from dln.printing.terminal import Terminal, columns, plural
 from dln.reading.counts import count_text, part_data, part_texts, reader_text
 from dln.reading.resolved import resolved

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import Some, settings, takes
+from dln.options import Some, settings, takes
 from dln.printing.terminal import Terminal
 from dln.sweep.grid import sweep
 

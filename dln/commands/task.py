@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import Some, settings, takes
+from dln.options import Some, settings, takes
 from dln.printing.terminal import Terminal
 from dln.running.resuming import remembered
 from dln.running.tasks import run_one

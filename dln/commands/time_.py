@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import compiled, settings, takes
+from dln.options import compiled, settings, takes
 from dln.printing.terminal import Terminal, columns, plural, present
 from dln.runtime.device.limits import Limits, limits
 from dln.runtime.profiler import Cost, LineTime, Profile, profile

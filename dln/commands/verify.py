@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dln.commands.options import settings, takes
+from dln.options import settings, takes
 from dln.printing.terminal import Terminal, columns, plural
 from dln.running.verifying import as_data, verify
 

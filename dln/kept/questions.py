@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,12 @@ class Questions:
             return self.doors.probe(declared)
         found: Schema = self._ask(question, lambda: self.doors.probe(declared))
         return found
+
+    def headers(self) -> Iterator[tuple[DataSource, Schema]]:
+        """The headers of data sets that were asked for, each with what it is that of."""
+        for key, answer in self.answers.items():
+            if isinstance(answer, Schema):
+                yield from_plain(json.loads(key)[1], {}), answer
 
     def text_file(self, name: str, folder: str) -> Source:
         found: Source = self._ask(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dln.compiler.plan import Plan
+from dln.kept import answered
 from dln.printing.terminal import plain, present
 from dln.runtime.checkpoint.checkpoint import sha256
 from dln.runtime.checkpoint.rundir import (
@@ -65,9 +66,18 @@ def written(
     """Write the texts and the manifest of a run, and into its log what it was asked for."""
     manifest = manifest_text(**manifest_of(spec, compiled, given, resolved, begun))
     files = {SPEC: spec.source.text, RESOLVED: resolved, MANIFEST: manifest}
+    if headers := _headers(spec, path):
+        files[answered.FILE] = headers
     words = {word: plain(getattr(given, word)) for word in WORDS}
     rundir.begin(files, spec=path, constants=dict(given.constants), **words,
                  manifest=sha256(manifest.encode()))  # fmt: skip
+
+
+def _headers(spec: Spec, path: str) -> str:
+    """What the spec was told of files, but for texts that are dln's own."""
+    own, asked = [specs_folder()], spec.kept.questions
+    shipped = frozenset(p for p in asked.sources if within(Path(p), own) is not None)
+    return answered.answered(asked, path, shipped, vars(spec.given_options))
 
 
 def expected(

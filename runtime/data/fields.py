@@ -42,7 +42,7 @@ from dln.runtime.readers.frames import numbered
 from dln.runtime.readers.given import held, settled
 from dln.runtime.readers.npz.file_rows import FileRows, in_files, mapped_array
 from dln.runtime.readers.tables import in_place
-from dln.runtime.readers.validation import Arrays, check_field, check_fields
+from dln.runtime.readers.validation import Arrays, Where, check_field, check_fields
 
 CHUNK = 1000  # examples of which fields are drawn at a time
 STILL = 200  # examples turned into fields that stay: so few that their numbers stay in a cache
@@ -137,6 +137,37 @@ class Fields:
             array = self._checked(spec, f, values[f.name], rows.numbers(), dtype)
             found[f.name] = array.astype(kinds[f.name])  # the caller's own array stays his
         return found
+
+    def made_of(
+        self, spec: DataSpec, raw: Arrays, names: Collection[str], claims: Collection[str],
+        first: int, where: Where, dtype: str,
+    ) -> Arrays:  # fmt: skip
+        """The fields of some names, [example, ...], of other examples than those of the set, whose
+        `raw` arrays are those that these need; `first` is the number of the first one, `where` says
+        where a number stands. Raises `DlnError` for data that are not as declared."""
+        n, given = len(next(iter(raw.values()))), dict[str, NDArray[Any]]()
+        for f in spec.raw:  # what is not needed is not looked at
+            width = len(spec.columns or ()) if f.name == "" and spec.columns is not None else None
+            shape = f.shape if width is None else (width,)
+            array = raw.get(f.name)
+            filled = np.broadcast_to(
+                np.zeros((), np.int64 if f.kind == "index" else float), (n, *shape)
+            )
+            given[str(RawInput(spec.name, f.name))] = filled if array is None else array
+        at = ChosenRows(0, n)
+        asserted = {k: f for k, f in spec.claims.items() if k in claims}
+        for low, found in self._chunks(spec, ProgramKind.CLAIMS, given, at) if asserted else ():
+            for key, f in asserted.items():
+                check_field(f, found[key], self.plan.texts, first + low, where, "float64")
+        kinds = kinds_of(spec, dtype)
+        wanted = [f for f in spec.fields if f.name in names]
+        done: Arrays = {f.name: np.empty((n, *f.shape), kinds[f.name]) for f in wanted}
+        for low, found in self._chunks(spec, ProgramKind.DATA, given, at):
+            values = settled(spec.fields, found)
+            for f in wanted:
+                chunk = check_field(f, values[f.name], self.plan.texts, first + low, where, dtype)
+                done[f.name][low : low + len(chunk)] = chunk
+        return done
 
     def visited(self, spec: DataSpec, part: str, rows: ChosenRows) -> DataPart:
         """A part whose fields are drawn at each visit: the first examples are checked."""

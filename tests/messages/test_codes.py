@@ -140,6 +140,50 @@ def matrix_refused() -> None:
         dln.load("let a = [[1]]'\n\n")
 
 
+TABLE = """
+data d = table("d.csv") {
+  x[2] = [raw.length, raw.day - 20500]
+  sort: class = raw.sort
+}
+data other = rows([[1, 2, 3]]) {
+  r[3] = raw
+}
+let net = dense(2)
+let scaled = dense(2)
+train fit on d batch all for 1 update {
+  minimize cross_entropy(net(x), sort) over net with sgd(lr = 0.1)
+}
+train tenth on d batch all for 1 update {
+  minimize cross_entropy(scaled(x / 10), sort) over scaled with sgd(lr = 0.1)
+}
+"""
+GOOD = "name,length,day\nA,1.5,2026-05-01\n"
+
+
+def applied(net: str, text: str, *more: str) -> Callable[[], object]:
+    """New data through a run; none where there is no text."""
+
+    def run() -> None:
+        written("d.dln", TABLE)
+        written("d.csv", "length,day,sort\n1,2026-01-01,a\n2,2026-01-02,b\n")
+        assert cli.carried_out(["run", "d.dln", "--out", "run", "--quiet"]) == 0
+        written("new.csv", text) if text else None
+        cli.carried_out(["apply", "run", net, "--data", "new.csv", *more])
+
+    return run
+
+
+def early() -> None:
+    """A run of which nothing was saved yet."""
+    ran()
+    os.rename("run", "early")
+    for path in Path("early/checkpoints").iterdir():
+        path.unlink()
+    log = [line for line in Path("early/log.jsonl").read_text().split("\n") if '"run"' in line]
+    Path("early/log.jsonl").write_text(log[0] + "\n")
+    cli.carried_out(["apply", "early", "net", "--data", "new.csv"])
+
+
 def killed() -> None:
     """A sweep of which a process is killed from outside."""
     error = import_module("joblib.externals.loky.process_executor").TerminatedWorkerError
@@ -309,6 +353,15 @@ MADE: dict[str, Callable[[], object]] = {
     "E543": killed,
     "E544": other_seed,
     "E548": command("compare", "nowhere"),
+    "E577": early,
+    "E578": applied("scaled", GOOD),
+    "E579": applied("net", GOOD, "--as", "other"),
+    "E580": applied("net", "length,sort\n1,2\n"),
+    "E581": applied("net", ""),
+    "E582": applied("net", GOOD, "--to", "new.xlsx"),
+    "E583": applied("net", GOOD, "--keep", "nmae"),
+    "E584": applied("net", GOOD.replace("2026-05-01", "20260501")),
+    "E585": applied("net", GOOD.replace("1.5", "")),
     "E573": command("draw", "hello", "--net", "nets"),
     "E574": no_matplotlib,
     "E575": command("draw", "activations"),

@@ -232,7 +232,7 @@ HEAVY = {"numpy", "rich", "safetensors", "cupy", "matplotlib", "scipy", "onnx", 
 EARLY = ("grammar", "compiler")  # what `dln check` loads, with the files below
 EARLY_FILES = {"runtime/readers/readers.py", "runtime/readers/binary.py",
                "runtime/readers/files.py", "dln/__init__.py", "dln/cli.py", "dln/flags.py",
-               "dln/settings.py", "dln/spec.py", "dln/commands/options.py",
+               "dln/settings.py", "dln/spec.py", "dln/options.py",
                "dln/commands/check.py", "dln/commands/show.py", "dln/commands/plan.py",
                "dln/commands/explain.py", "dln/printing/terminal.py", "dln/printing/tracing.py",
                "dln/reading/counts.py", "dln/reading/facts.py", "dln/reading/overview.py",

@@ -60,9 +60,11 @@ ROOMS = """
     artefacts
     running
     recorded
+    applying
     sweep
     results
     bisecting
+    options
     commands
     cli
 """.split()

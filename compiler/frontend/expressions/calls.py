@@ -250,6 +250,8 @@ def apply(b: Build, target: Value, given: Given, span: Span) -> Value:
                 with chains.blaming(target, part, values):
                     values = [(apply(inner, part, values, span), span)]
             target.applied.append((tuple(v for v, _ in given), values[0][0]))
+            if b.outside.trace is not None:
+                b.outside.trace.chain(b, target.path, *target.applied[-1])
             return values[0][0]
         case Function():
             return _call_function(b, target, given, span)

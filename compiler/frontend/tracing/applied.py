@@ -38,6 +38,7 @@ class TracedCall:
     results: dict[str, Node] = field(default_factory=dict)
     values: dict[str, Node] = field(default_factory=dict)
     inside: list[TracedCall] = field(default_factory=list)
+    logits: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
@@ -53,10 +54,20 @@ class TracedCall:
 
 @dataclass(eq=False)
 class Trace:
-    """All that was applied, in the order of its end; `open` are those under way."""
+    """All that was applied, in the order of its end; `open` are those under way. `chains` are what
+    chains were applied to."""
 
     found: list[TracedCall] = field(default_factory=list)
     open: list[TracedCall] = field(default_factory=list)
+    chains: list[TracedCall] = field(default_factory=list)
+
+    def chain(self, b: Any, path: str, given: Sequence[object], made: object) -> None:
+        """A chain, applied to what its first part is given: beside what is `found`, where its
+        parts stand."""
+        if not b.time.stepping:
+            call = self._call(b, "block", path, {str(i): v for i, v in enumerate(given)})
+            call.results.update(_tensors({"": made}))
+            self.chains.append(call)
 
     def block(self, b: Any, made: Any, nodes: Sequence[Node], work: Callable[[], Worked]) -> object:
         """A block's value, noted with what is applied in it."""
@@ -77,6 +88,7 @@ class Trace:
     ) -> object:
         """A function's value, noted with what is applied in it."""
         call = self._call(b, "function", syntax.name, given)
+        call.logits = tuple(p.name for p in syntax.ports if p.domain and p.domain.name == "logit")
         self.open.append(call)
         try:
             value = work()

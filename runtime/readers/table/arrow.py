@@ -68,7 +68,48 @@ class Infinite(Exception):
         self.column = column
 
 
+def batches(
+    path: Path, dialect: Dialect, wanted: Sequence[int], words: set[int], kept: Sequence[int]
+) -> Iterator[tuple[int, dict[int, Column], dict[int, list[str]]]]:
+    """The rows of a table, some at a time: how many, the columns that are wanted, of which some
+    hold words, and cells as they stand. Raises `Unlike` where the standard library has the word."""
+    pa = import_module("pyarrow")
+    try:
+        source, reader = _opened(path, dialect, [*wanted, *kept], words | set(kept))
+        for batch in reader:
+            found = {k: Column() for k in wanted}
+            for k, column in found.items():
+                if k in words or k in kept:
+                    take_texts(column, batch.column(str(k)), dialect.decimal)
+                else:
+                    _numbers(column, batch.column(str(k)), k)
+            texts = {k: [c.strip() for c in batch.column(str(k)).to_pylist()] for k in kept}
+            if any('"' in c for cells in texts.values() for c in cells):
+                raise Unlike
+            yield batch.num_rows, found, texts
+        source.settle()
+    except (Infinite, pa.ArrowException, UnicodeDecodeError) as e:
+        raise Unlike from e
+
+
 def _gathered(path: Path, dialect: Dialect, wanted: Sequence[int], words: set[int]) -> Gathered:
+    source, reader = _opened(path, dialect, wanted, words)
+    found, rows = {k: Column() for k in wanted}, 0
+    for batch in reader:
+        for k, column in found.items():
+            if k in words:
+                take_texts(column, batch.column(str(k)), dialect.decimal)
+            else:
+                _numbers(column, batch.column(str(k)), k)
+        rows += batch.num_rows
+    source.settle()
+    return Gathered(rows, found, Decimals(dialect.decimal, dialect.sure))
+
+
+def _opened(
+    path: Path, dialect: Dialect, wanted: Sequence[int], words: set[int]
+) -> tuple[Guarded, Any]:
+    """A file as pyarrow reads it, and what gives its rows, some at a time."""
     pa, csv = import_module("pyarrow"), import_module("pyarrow.csv")
     names = [str(k) for k in range(dialect.width)]
     source = Guarded(path)
@@ -91,16 +132,7 @@ def _gathered(path: Path, dialect: Dialect, wanted: Sequence[int], words: set[in
             check_utf8=True,
         ),
     )
-    found, rows = {k: Column() for k in wanted}, 0
-    for batch in reader:
-        for k, column in found.items():
-            if k in words:
-                take_texts(column, batch.column(names[k]), dialect.decimal)
-            else:
-                _numbers(column, batch.column(names[k]), k)
-        rows += batch.num_rows
-    source.settle()
-    return Gathered(rows, found, Decimals(dialect.decimal, dialect.sure))
+    return source, reader
 
 
 def _spellings() -> Iterator[str]:

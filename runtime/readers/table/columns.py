@@ -108,13 +108,13 @@ def gather(path: Path, dialect: Dialect, wanted: Sequence[int]) -> Gathered:
     width, count, each = dialect.width, 0, iter(rows)
     allowed = {width, width + 1} if dialect.trailing else {width}
     if dialect.names is not None:
-        _fits(next(each, []), rows, dialect)
+        fits(next(each, []), rows, dialect)
     some = max(1, CELLS // width)
     while block := list(islice(each, some)):
         if not set(map(len, block)) <= allowed:
-            _ragged(path, dialect, count)
+            ragged(path, dialect, count)
         if dialect.trailing and any(len(r) > width and r[-1].strip() for r in block):
-            _ragged(path, dialect, count)
+            ragged(path, dialect, count)
         for k, column in found.items():
             cells = [r[k] for r in block]
             decimals.look(cells, rows.number, k)
@@ -123,14 +123,14 @@ def gather(path: Path, dialect: Dialect, wanted: Sequence[int]) -> Gathered:
     return Gathered(count, found, decimals)
 
 
-def _fits(row: Sequence[str], rows: RowReader, dialect: Dialect) -> None:
+def fits(row: Sequence[str], rows: RowReader, dialect: Dialect) -> None:
     """The header has as many cells as it had when it was looked at."""
     if len(row) not in (dialect.width, dialect.width + dialect.trailing):
         raise _another(rows.path, rows.number, row, dialect)
 
 
-def _ragged(path: Path, dialect: Dialect, count: int) -> NoReturn:
-    """Say which row behind the first `count` has another number of cells."""
+def ragged(path: Path, dialect: Dialect, count: int) -> NoReturn:
+    """Say which row behind the first `count` has another number of cells. Raises `Fault` E506."""
     rows = RowReader(path, dialect.encoding, dialect.mark)
     for row in rows:
         more = len(row) == dialect.width + 1 and dialect.trailing and not row[-1].strip()

@@ -1,0 +1,114 @@
+"""New data that are no table: arrays from Python, pictures, idx files, texts.
+
+Faults: E580 what does not fit, E581 what could not be read here, E583 what cannot be kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dln.applying.feeding import InstanceFeed
+from dln.applying.pieces import NewExamples
+from dln.compiler.plan import DataSource, DataSpec, FieldSpec
+from dln.grammar.diagnostics import Fault
+from dln.runtime.readers import frames, readers
+from dln.runtime.readers.folders import pictures
+from dln.runtime.readers.given import to_host
+from dln.runtime.session import Session
+
+MANY = 256  # pictures at a time
+
+
+def arrays_of(data: Any, spec: DataSpec, feed: InstanceFeed) -> dict[str, Any]:
+    """What Python hands over, as arrays by name. Raises `Fault` E580."""
+    if frames.is_frame(data):
+        data = {str(c): np.asarray(data[c]) for c in data.columns}
+    if isinstance(data, Mapping):
+        return {str(k): _array(str(k), v) for k, v in data.items()}
+    fields = [f for f in feed.fields]
+    values = data if isinstance(data, tuple) else (data,)
+    if len(values) != len(fields):
+        text = f"{feed.data} gives {', '.join(fields)}, and {len(values)} arrays were handed over"
+        raise Fault(text, f"{{{', '.join(f'{f!r}: ...' for f in fields)}}}", "E580")
+    return {name: _array(name, v) for name, v in zip(fields, values, strict=True)}
+
+
+def _array(name: str, value: Any) -> Any:
+    found = to_host(value)
+    if not isinstance(found, np.ndarray):
+        raise Fault(f"{name} {found.message}", found.remedy, "E580")
+    return found
+
+
+def other_files(data: str, spec: DataSpec, feed: InstanceFeed, session: Session) -> Any:
+    """Pictures by a pattern or a folder, images in an idx file, a text; None for a table."""
+    if spec.reader == "images":
+        return NewPictures(data, spec)
+    if spec.reader == "idx":
+        with open(data, "rb") as file:
+            if file.read(2) != b"\0\0":
+                return None
+        return NewIdx(data, spec, feed)
+    return None
+
+
+class NewPictures:
+    """Pictures brought to the size of those that were learnt from."""
+
+    def __init__(self, pattern: str, spec: DataSpec) -> None:
+        path = Path(pattern)
+        if path.is_dir():
+            pattern = f"{pattern}/*"
+        base, name = ("/", pattern[1:]) if path.is_absolute() else (".", pattern)
+        options = {k: v for k, v in spec.options.items() if k != "names"}
+        self.source = DataSource("images", (name, *spec.args[1:]), options, base)
+        self.said, self.notes = pattern, list[str]()
+        self.asked = pictures.asked_of(self.source)
+        self.files = [f.path for f in pictures.found_by(self.source)[0]]
+        if not self.files:
+            raise Fault(f"no picture is called {pattern}", "a pattern as new/*.png", "E581")
+
+    def pieces(self) -> Iterator[NewExamples]:
+        """All pictures, in order of their names, each with its name."""
+
+        def where(f: FieldSpec, example: int, element: int) -> str:
+            return str(self.files[example])
+
+        for low in range(0, len(self.files), MANY):
+            some = self.files[low : low + MANY]
+            pixels = np.stack([pictures.pixels_of(p, self.asked) for p in some])
+            names = {"file": [str(p) for p in some]}
+            yield NewExamples(low, len(some), {"image": pixels}, kept=names, where=where)
+
+
+class NewIdx:
+    """Images in one idx file."""
+
+    def __init__(self, name: str, spec: DataSpec, feed: InstanceFeed) -> None:
+        path = Path(name)
+        base = str(path.parent)
+        found = readers.read(DataSource("idx", (path.name,), {}, base))
+        only = [k for k in feed.raw if k.startswith("image")]
+        if list(found) != ["image"] or len(only) != 1:
+            text = f"{name} holds {', '.join(found)}, and {', '.join(sorted(feed.raw))} is needed"
+            raise Fault(text, "an .npz file with these arrays", "E580")
+        self.said, self.notes, self.key = name, list[str](), only[0]
+        self.images = found["image"]
+        want = next(f.shape for f in spec.raw if f.name == self.key)
+        if self.images.shape[1:] != want:
+            shape = list(self.images.shape[1:])
+            raise Fault(
+                f"{name}: each image is {shape}, and was {list(want)}",
+                "images of that size",
+                "E580",
+            )
+
+    def pieces(self) -> Iterator[NewExamples]:
+        """All images, in order."""
+        for low in range(0, len(self.images), 4096):
+            some = self.images[low : low + 4096]
+            yield NewExamples(low, len(some), {self.key: some})
