@@ -284,7 +284,7 @@ class Spec:
         return compile_model(self.model, backend, dtype, self.name, shown())
 
     def __repr__(self) -> str:
-        return f"<dln spec {self.name}: {len(self.model.phases)} phases, {len(self.graph)} nodes>"
+        return f"Spec({', '.join((self.name, *self.model.phases))}; {len(self.graph)} nodes)"
 
 
 class Compiled(Record):

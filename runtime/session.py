@@ -197,6 +197,9 @@ class Session:
         there is."""
         given = checked(options or {})
         handed = {**self.datasets.given, **(given.get("data") or {})}
+        for name in (key.partition(".")[0] for key in handed):
+            if name not in self.plan.data:
+                raise unknown("E560", "data set", name, list(self.plan.data))
         asked = AskedRun(
             tuple(phases), given.get("epochs"), given.get("limit"), bool(given.get("rundir")),
             frozenset(self.keep_before),

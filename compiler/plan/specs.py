@@ -274,3 +274,7 @@ class Plan(Record):
     fingerprint: str
     wholes: tuple[WholeField, ...] = ()
     refused: Mapping[str, Problem] = {}
+
+    def __repr__(self) -> str:
+        numbers = sum(p.numbers for p in self.params.values())
+        return f"Plan({self.name}, {numbers:,} parameters, {self.target} {self.dtype})"

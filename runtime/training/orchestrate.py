@@ -142,7 +142,10 @@ def checked(given: TrainOptions) -> TrainOptions:
         arguments.by_name("data", given.get("data"))
     for name, kind in (("rundir", RunDirectory), ("resume", Restored)):
         if not isinstance(value := given.get(name), kind | None):
-            arguments.refuse(f"{name} must be a {kind.__name__}, not {arguments.shown(value)}")
+            made = "RunDirectory.create(NAME, FOLDER), from dln.runtime.checkpoint.rundir"
+            remedy = {"rundir": made, "resume": "rundir.newest()"}[name]
+            what = f"{name} must be a {kind.__name__}, not {arguments.shown(value)}"
+            arguments.refuse(what, remedy)
     if (stop := given.get("stop")) is not None and not arguments.method(stop, "is_set"):
         arguments.refuse(
             f"stop must have is_set(), as a threading.Event has, not {arguments.shown(stop)}"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("3-a-network-from-a-paper",)
+PAGES = ("2-your-own-pictures", "3-a-network-from-a-paper", "4-from-python")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.(?:dln|csv|py))$", re.MULTILINE)
 

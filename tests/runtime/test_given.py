@@ -194,6 +194,10 @@ def test_sizes_that_do_not_agree_are_refused() -> None:
     assert "expected [2] for each example" in refused(
         "E551", lambda: trained(spec, data={"d": (X, LABEL)})
     )
+    said = refused("E560", lambda: trained(spec, data={"e": (X, LABEL)}))
+    assert 'no data set "e"' in said and "one of d" in said
+    assert "RunDirectory.create(" in refused("E563", lambda: trained(spec, rundir="runs/mine"))
+    assert len(repr(spec.compile())) < 200  # of which a notebook prints a line
     two = OPEN.replace("given(x[n]", "given(u[n], x[n]")
     said = refused("E551", lambda: dln.load(two, data={"d": (X[:, :2], X, LABEL)}))
     assert "n is 3, and 2 in what was given before it" in said
