@@ -170,7 +170,8 @@ class RunWalk:
             if self.once("measured", asked.data, asked.name):
                 owner = self.plan.data[asked.data]
                 part = owner.measured[asked.name].part
-                self._read(owner, part, owner.parts[part].count)
+                if not any(key.partition(".")[0] == asked.data for key in self.asked.given):
+                    self._read(owner, part, owner.parts[part].count)
                 self._chunks(ProgramKind.MEASURES, owner, part, owner.count, asked.name)
 
     def _read(self, spec: DataSpec, part: str, n: int) -> None:

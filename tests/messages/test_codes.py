@@ -9,6 +9,7 @@ import ast
 import gzip
 import os
 import re
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -276,6 +277,27 @@ def without_pyarrow() -> None:
         data('table("a.parquet")')()
 
 
+def without_scikit_learn() -> None:
+    ours = {name for name in sys.modules if name.startswith("dln.sklearn")}
+    with mock.patch.dict("sys.modules", {"sklearn": None}):
+        for name in ours:
+            del sys.modules[name]
+        import_module("dln.sklearn")
+
+
+def estimator(**weights: object) -> Callable[[], object]:
+    """A classifier around NET, or around what takes X and y but no weights."""
+    text = "data d = given(x[n], label: class(k))\nlet net = dense(k)\n"
+    text += "train fit on d batch 2 for 1 epoch {\n"
+    text += "  minimize cross_entropy(net(x), label) over net with sgd(lr = 0.1)\n}\n"
+
+    def fit() -> None:
+        made = import_module("dln.sklearn").DlnClassifier(text if weights else NET)
+        made.fit(np.ones((2, 1)), [0, 1], **weights)
+
+    return fit
+
+
 def no_picture() -> None:
     Path("a.png").write_bytes(b"GIF89a")
     pictures.pixels_of(Path("a.png"), pictures.PictureSize(1, 1, 1, "stretch"))
@@ -385,6 +407,9 @@ MADE: dict[str, Callable[[], object]] = {
     "E570": lambda: gradcheck(session(NET.replace(LINE, "update net.b += 0 * x")), "fit"),
     "E571": lambda: gradcheck(session(dtype="float32"), "fit"),
     "E572": lambda: gradcheck(session(NET.replace("over", "+ stop(e) over")), "fit"),
+    "E590": without_scikit_learn,
+    "E591": estimator(),
+    "E592": estimator(sample_weight=[1, 2]),
     "E600": lambda: session().step("fit", x=[[1e200]], t=[0.0]),
     "W300": warned(NET.replace("over net", "over net.W")),
     "W301": warned('let a = 1\ncheck "none" {\n  for i in [] {\n    expect i == 1\n  }\n}\n'),

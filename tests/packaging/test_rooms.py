@@ -53,6 +53,7 @@ ROOMS = """
     kept
     given
     spec
+    sklearn
     usage
     printing
     drawing

@@ -1,0 +1,243 @@
+"""A spec as it stands under an estimator: compiled for the sizes of arrays, with its session.
+
+Faults: E591 a spec that the estimator cannot be made of, E592 weights that the spec has no field
+for, and whatever reading, compiling and training it finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dln.compiler.plan import Plan
+from dln.grammar import syntax as s
+from dln.grammar.diagnostics import DlnError, Problem, Source, Span, nearest
+from dln.runtime.session import Session
+from dln.runtime.training import resume
+from dln.sklearn.columns import Columns, columns_of, module_of, refuse, shape_of, sizes_of
+from dln.sklearn.value import NetChain, value_of
+from dln.spec import Compiled, Spec, from_source
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What an estimator asks of a spec: its kind, its text, constants, the phases to train (all
+    where it names none), the instance to give ("" for the loss's), the precision, the seed; then
+    the sizes of the arrays: numbers of X, classes, numbers of y."""
+
+    kind: str
+    source: Source
+    constants: Mapping[str, object]
+    phases: tuple[str, ...]
+    instance: str
+    dtype: str | None
+    seed: int
+    features: int
+    classes: int | None = None
+    outputs: int = 1
+
+    @property
+    def columns(self) -> Columns:
+        """The fields that it hands over. Raises `DlnError` E591."""
+        return columns_of(self.source, self.constants, self.kind)
+
+
+@dataclass
+class Network:
+    """A spec compiled for an estimator, with the session that is trained."""
+
+    asked: Fitting
+    columns: Columns = field(init=False)
+    session: Session = field(init=False)
+    phase: str = field(init=False)
+    part: str = field(init=False)
+    chain: NetChain = field(init=False)
+    span: Span | None = field(init=False)
+    probabilities: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        asked = self.asked
+        self.columns = asked.columns
+        self.sizes = sizes_of(self.columns, asked.features, asked.classes, asked.outputs)
+        made = self._compiled()
+        self.phase, self.part = self._phase_of(made.plan.phases)
+        plan, own = made.plan, self.columns
+        others = {f.name for f in (own.target, own.weight) if f is not None}
+        fields = [f.name for f in plan.data[own.data].fields if f.name not in others]
+        found = value_of(asked.source, self.phase, plan, asked.kind, fields, asked.instance)
+        self.chain, self.span = found
+        if asked.kind == "classifier":
+            self.probabilities = self._domain(made.spec, plan) == "prob"
+        if asked.kind == "regressor":
+            self._plain_target()
+        self.session = made.session(seed=asked.seed)
+
+    def _compiled(self) -> Compiled:
+        """The spec with its open sizes bound. The classes of `label: class` are named by examples
+        that stand for them."""
+        asked, target = self.asked, self.columns.target
+        bound, data = {**asked.constants, **self.sizes}, None
+        if asked.classes and target is not None and target.classes is None:
+            part = f".{self.columns.parts[0]}" if self.columns.parts else ""
+            x, codes = np.zeros((asked.classes, asked.features)), np.arange(asked.classes)
+            data = {f"{self.columns.data}{part}": self.fields(x, codes, None)}
+        items = module_of(asked.source).items
+        alone = not any(isinstance(item, s.Use) for item in items)
+        alone &= sum(isinstance(item, s.Data) for item in items) == 1
+        if data is None and alone and all(isinstance(v, str | int | float) for v in bound.values()):
+            said = tuple((k, type(v), v) for k, v in sorted(bound.items()))
+            return compiled_alone(asked.source.path, asked.source.text, said, asked.dtype)
+        return compiled(asked.source, bound, asked.dtype, data)
+
+    def _phase_of(self, phases: Mapping[str, Any]) -> tuple[str, str]:
+        """The phase whose loss is asked, the last that learns from the set, and its part."""
+        own, data = self.asked.phases, self.columns.data
+        for name in own:
+            if name not in phases:
+                remedy = nearest(name, phases) or f"the spec has {', '.join(phases)}"
+                raise DlnError([Problem("E560", f"there is no phase {name}", remedy=remedy)])
+        found = [n for n in own or phases if phases[n].data == data]
+        if not found:
+            text = f"no phase learns from {data}, which takes X"
+            remedy = f"train fit on {data} batch 20 for 10 epochs {{ ... }}"
+            refuse(text, self.columns.span, "is learnt from by none", remedy)
+        return found[-1], phases[found[-1]].part
+
+    def _domain(self, spec: Spec, plan: Plan) -> str:
+        """Whether the value that a classifier takes its classes from are scores or probabilities.
+        Raises `DlnError` E591 where it is neither, or not one for each class."""
+        path, k = self.chain.paths[-1], self.asked.classes
+        values = plan.programs[plan.applied[path].program].values
+        shapes = [", ".join(map(str, b.shape_at(2)[1:])) for b in values]
+        if shapes != [str(k)]:
+            how = f"{len(shapes)} values" if len(shapes) > 1 else f"the shape [{shapes[0]}]"
+            text = f"a classifier takes a number for each of {k} classes, and {path} gives {how}"
+            remedy = "let its last layer be dense(k), with label: class(k)"
+            refuse(text, self.span or self.columns.span, "takes it", remedy)
+        if self.chain.domain in ("logit", "prob"):
+            return self.chain.domain
+        results = spec.model.functions.applied[path].results.values()
+        domain = next(iter(results)).type.domain.name
+        if domain not in ("logit", "prob"):
+            text = f"a classifier gives probabilities, and {path} gives any numbers"
+            remedy = "minimize cross_entropy(net(x), label), or -> z[k]: logit in the block"
+            refuse(text, self.span or self.columns.span, "takes them", remedy)
+        return domain
+
+    def _plain_target(self) -> None:
+        """Raise `DlnError` E591 where the body of the set makes other numbers of y."""
+        target = self.columns.target
+        for item in module_of(self.asked.source).items:
+            if isinstance(item, s.Data) and item.name == self.columns.data and target:
+                for line in item.body:
+                    if isinstance(line, s.Field) and f"raw.{target.name}" in line.value.span.text:
+                        text = f"what a regressor gives would not be {target.name}, which is "
+                        remedy = "TransformedTargetRegressor(DlnRegressor(...)) of scikit-learn"
+                        refuse(f"{text}made into {line.port.name}", line.span, "", remedy)
+
+    # ---- arrays --------------------------------------------------------------------------------
+
+    def fields(self, x: Array, y: Array | None, weight: Array | None) -> dict[str, Array]:
+        """What the set is handed, by field: X [example, numbers], y [example, ...] if there is one,
+        weights [example], of 1 where none are given. Raises `DlnError` E592 for weights that the
+        spec has no field for."""
+        asked, n = self.columns, len(x)
+        found = {asked.x.name: np.asarray(x).reshape(n, *shape_of(asked.x, self.sizes))}
+        if asked.target is not None and y is not None:
+            shape = shape_of(asked.target, self.sizes)
+            found[asked.target.name] = np.asarray(y).reshape(n, *shape)
+        if asked.weight is not None:
+            found[asked.weight.name] = np.ones(n) if weight is None else weight
+        if weight is not None:
+            self._weighed()
+        return found
+
+    def _weighed(self) -> None:
+        """Raise `DlnError` E592 where weights would be left out in silence."""
+        asked, plan = self.columns, self.session.plan
+        if asked.weight is None:
+            refuse_weights(asked)
+        elif plan.data[asked.data].plain:
+            trained = [plan.phases[name] for name in self.asked.phases or plan.phases]
+            if not any(asked.weight.name in ph.fields for ph in trained if ph.data == asked.data):
+                text = f"sample_weight was given, and no phase reads {asked.weight.name}"
+                remedy = f"minimize {asked.weight.name} * ..."
+                said = Problem("E592", text, self.span, "leaves the weights out", remedy=remedy)
+                raise DlnError([said])
+
+    def train(self, fields: Mapping[str, Array]) -> None:
+        """Train the phases on arrays by field, from their start. Raises what training raises."""
+        phases = list(self.asked.phases) or None
+        self.session.train(phases, data={self.columns.data: dict(fields)})
+
+    def step(self, fields: Mapping[str, Array]) -> None:
+        """One update of the phase on all of the arrays by field. Raises what `step` raises."""
+        self.session.step(self.phase, **self._made(fields))
+
+    def apply(self, x: Array) -> Array:
+        """What the net gives for X [example, numbers]: [example, ...]. Raises what calls raise."""
+        target, y = self.columns.target, None
+        if target is not None:
+            y = np.zeros((len(x), *shape_of(target, self.sizes)))
+        found = self._made(self.fields(x, y, None))[self.chain.field]
+        for path in self.chain.paths:
+            found = self.session.apply(path, found)
+        return np.asarray(found)
+
+    def _made(self, fields: Mapping[str, Array]) -> Mapping[str, Array]:
+        """The fields that phases see, of what is handed: worked out as those of training are, with
+        what was measured there."""
+        data, session = self.columns.data, self.session
+        if session.plan.data[data].plain:
+            return fields
+        dtype = session.plan.programs[session.plan.phases[self.phase].step].dtype
+        asked = {f"{data}.{self.part}": dict(fields)}
+        part = session.datasets.limited(asked, None).part(data, self.part, dtype)
+        return {f.name: part.field(f.name, session.device) for f in session.plan.data[data].fields}
+
+    # ---- kept ----------------------------------------------------------------------------------
+
+    def packed(self) -> tuple[Fitting, dict[str, Array], dict[str, Any]]:
+        """What it was asked, parameters and states by name, plain facts: all that it is."""
+        return self.asked, *resume.pack(self.session.state)
+
+
+def compiled(
+    source: Source, constants: Mapping[str, object], dtype: str | None,
+    data: Mapping[str, Any] | None = None,
+) -> Compiled:  # fmt: skip
+    """A spec compiled with its sizes as constants. Raises what reading and compiling it raises."""
+    name = Path(source.path).stem.strip("<>")
+    return from_source(source, name, constants, data=data).compile(dtype=dtype)
+
+
+@lru_cache(maxsize=32)
+def compiled_alone(
+    path: str, text: str, constants: tuple[tuple[str, type, Any], ...], dtype: str | None
+) -> Compiled:
+    """A spec that reads no other file, kept: a search fits the same sizes again and again. Raises
+    what reading and compiling it raises."""
+    return compiled(Source(path, text), {name: value for name, _, value in constants}, dtype)
+
+
+def unpacked(asked: Fitting, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Network:
+    """A network of what `packed` gave, arrays of parameters by path. Raises what reading and
+    compiling its text raises."""
+    made = Network(asked)
+    resume.load(made.session.state, arrays, facts)
+    return made
+
+
+def refuse_weights(asked: Columns) -> None:
+    """Raise `DlnError` E592: weights are not left out in silence."""
+    text = f"sample_weight was given, and {asked.data} has no field for it"
+    remedy = "given(..., weight), and minimize weight * ..."
+    raise DlnError([Problem("E592", text, asked.span, "takes no weights", remedy=remedy)])
