@@ -20,7 +20,7 @@ from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.printing.terminal import Terminal, dressed
 from dln.usage.twice import refuse_twice
 
-LATER = ("derive", "step", "emit", "import", "fmt", "lint", "doc")
+LATER = ("derive", "step", "import", "fmt", "lint", "doc")
 """Planned commands: their names are taken, and answered in one line."""
 
 FOLDER = Path(__file__).with_name("commands")
@@ -31,8 +31,8 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class Commands(click.Group):
-    """A command for each file of `commands/` that has a `command`; it is imported when it is
-    called, and not to be listed."""
+    """A command for each file in or below `commands/` that has a `command`; it is imported when it
+    is called, and not to be listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name, _ in listed()]
@@ -61,13 +61,14 @@ class Commands(click.Group):
 def command_of(name: str) -> click.Command | None:
     """The command that a file of that name declares."""
     module = files().get(name)
-    found = module and getattr(import_module(f"dln.commands.{module.stem}"), "command", None)
+    below = ".".join(module.relative_to(FOLDER).with_suffix("").parts) if module else ""
+    found = module and getattr(import_module(f"dln.commands.{below}"), "command", None)
     return found if isinstance(found, click.Command) else None
 
 
 def files() -> dict[str, Path]:
     """The files of commands by name; `time_.py` leaves the module of that name its own."""
-    return {path.stem.rstrip("_"): path for path in FOLDER.glob("*.py")}
+    return {path.stem.rstrip("_"): path for path in FOLDER.glob("**/*.py")}
 
 
 def listed() -> list[tuple[str, str]]:

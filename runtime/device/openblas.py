@@ -19,6 +19,8 @@ import platform
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache, partial
+from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -249,3 +251,42 @@ def lying(matrix: NDArray[Any]) -> tuple[bytes, int] | None:
 def fits(stride: int, count: int, size: int) -> bool:
     """Whether rows so many bytes apart hold so many numbers without overlap."""
     return stride % size == 0 and stride >= count * size
+
+
+# ---- for a file that stands alone, into which these are copied ----------------------------------
+
+
+@cache
+def blas_function(name: str) -> Any:
+    """A function of the OpenBLAS that NumPy brings; None where NumPy computes by another BLAS."""
+    core = str(import_module("numpy._core._multiarray_umath").__file__)
+    libraries = [core, *map(str, (Path(np.__file__).parents[1] / "numpy.libs").glob("*blas*"))]
+    for path in libraries:
+        for form in ("scipy_{}_64_", "scipy_{}_", "{}_64_", "{}_"):
+            with suppress(OSError, AttributeError):
+                return getattr(ctypes.CDLL(path), form.format(name))
+    return None
+
+
+def gemm(a: NDArray[Any], b: NDArray[Any], scale: Any, out: NDArray[Any]) -> Run:
+    """A call that adds scale * a @ b to out [m, n]: OpenBLAS's own, which rounds once, as dln."""
+    function = blas_function("sgemm" if out.dtype == np.float32 else "dgemm")
+    left, right, target = lying(b), lying(a), lying(out)
+    scale, one = np.asarray(scale, out.dtype), np.ones((), out.dtype)
+    if function and left and right and target and target[0] == b"N" and out.size:
+        sizes, letters = (b.shape[1], *a.shape), (left[0], right[0])
+        given = (b, left[1], a, right[1], one, out, target[1])
+        return call(function, letters, sizes, scale, *given)
+    return lambda: np.add(out, np.matmul(a, b) * scale, out=out)
+
+
+def add_rows(a: NDArray[Any], scale: Any, out: NDArray[Any]) -> Run:
+    """A call that adds the sum of the rows of a [m, n], times a number, to out [n], as dln does."""
+    function, lies = blas_function("sgemv" if out.dtype == np.float32 else "dgemv"), lying(a)
+    scale, one = np.asarray(scale, out.dtype), np.ones((), out.dtype)
+    straight = out.strides == (out.itemsize,) or out.size == 1
+    if function and lies and lies[0] == b"N" and straight and a.size:
+        ones = np.ones(len(a), out.dtype)
+        given = (a, lies[1], ones, 1, one, out, 1)
+        return call(function, (b"N",), a.shape[::-1], scale, *given)
+    return lambda: np.add(out, np.add.reduce(a, axis=0) * scale, out=out)

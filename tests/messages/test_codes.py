@@ -255,6 +255,11 @@ def no_idx() -> None:
     beside('idx("a.gz")')
 
 
+def timed() -> None:
+    written("net.dln", NET.replace("for 2 epochs", "for 9 seconds"))
+    command("emit", "net.dln")()
+
+
 def no_file() -> None:
     Path("a.csv").symlink_to("nothing")
     beside('table("a.csv")')
@@ -388,6 +393,8 @@ MADE: dict[str, Callable[[], object]] = {
     "E574": no_matplotlib,
     "E575": command("draw", "activations"),
     "E576": no_graphviz,
+    "E586": timed,
+    "E587": command("emit", "activations"),
     "E549": command("runs", ".", "--by", "accuracy"),
     "E545": command("run", "mlp", "--from", "a", "--resume", "b"),
     "E546": lambda: foreign.read("."),

@@ -65,6 +65,7 @@ ROOMS = """
     sweep
     results
     bisecting
+    standalone
     options
     commands
     cli

@@ -1,0 +1,70 @@
+"""Lines of Python that are no longer than a page is wide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+WIDTH = 100
+CLOSES = {"(": ")", "[": "]", "{": "}"}
+
+
+def broken(code: str, width: int = WIDTH) -> list[str]:
+    """A statement on as many lines as it takes: broken behind commas and operators inside of its
+    outermost brackets, further in by four.
+
+    >>> broken("f(a, bb, cc)", 10)
+    ['f(', '    a,', '    bb,', '    cc)']
+    """
+    if len(code) <= width:
+        return [code]
+    space = code[: len(code) - len(code.lstrip())]
+    opened = next((i for i, c in enumerate(code) if c in CLOSES), None)
+    if opened is None:
+        return [code]
+    rows, row = [code[: opened + 1]], f"{space}    "
+    for piece in pieces(code[opened + 1 :]):
+        if len(row) + len(piece) > width and row.strip():
+            rows.append(row.rstrip())
+            row = f"{space}    "
+        row += piece if row.strip() else piece.lstrip()
+    return [*rows, row.rstrip()]
+
+
+def pieces(text: str) -> Iterator[str]:
+    """A text cut behind each comma and before each operator that stands in no text of its own."""
+    piece, quote = "", ""
+    for i, c in enumerate(text):
+        piece += c
+        if quote:
+            quote = "" if c == quote else quote
+        elif c in "'\"":
+            quote = c
+        elif c == "," or c == " " and text[i + 1 : i + 3] in ("* ", "+ ", "// ", "- "):
+            yield piece
+            piece = ""
+    yield piece
+
+
+def remark(text: str, room: int) -> str:
+    """A comment, cut to the room that there is."""
+    return text if len(text) <= room else f"{text[: max(0, room - 3)].rstrip()}..."
+
+
+def commented(code: str, text: str, at: int = 58, width: int = WIDTH) -> list[str]:
+    """A statement with a comment behind it, which begins at a column where it can."""
+    rows = broken(code, width)
+    room = width - max(at, len(rows[0]) + 2) - 2
+    if text and room >= 12:
+        rows[0] = f"{rows[0].ljust(at - 2)}  # {remark(text, room)}"
+    return rows
+
+
+def packed(words: Iterable[str], lead: str, width: int = WIDTH) -> list[str]:
+    """Words with blanks between them on as few lines as it takes, each behind a lead."""
+    rows, row = list[str](), lead
+    for word in words:
+        if len(row) + len(word) > width and row != lead:
+            rows.append(row.rstrip())
+            row = lead
+        row += f"{word} "
+    return [*rows, row.rstrip()] if row != lead else rows

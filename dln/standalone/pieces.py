@@ -1,0 +1,71 @@
+"""What a file that stands alone needs beside its programs. Each is copied into it as text.
+
+So they are self-contained, and lean on NumPy and the standard library alone.
+"""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def idx(path: Path) -> Any:
+    """The array of an IDX file, packed or not."""
+    raw = path.read_bytes() if path.exists() else gzip.decompress(Path(f"{path}.gz").read_bytes())
+    raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    kind = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}[raw[2]]
+    shape = np.frombuffer(raw, ">u4", raw[3], 4)
+    return np.frombuffer(raw, kind, -1, 4 + 4 * raw[3]).reshape(shape)
+
+
+def fields(program: Any, raw: dict[str, Any], start: int, count: int, dtype: Any) -> dict[str, Any]:
+    """The fields of some examples, made by their program, 200 at a time."""
+    made: dict[str, Any] = {}
+    for low in range(0, count, 200):
+        size = min(200, count - low)
+        run, into, left = program(size, 0, {})
+        for key, array in into.items():
+            array[...] = raw[key][start + low : start + low + size]
+        run(*[0.0] * run.__code__.co_argcount)
+        for key, array in left.items():
+            kind = dtype if array.dtype.kind == "f" else array.dtype
+            made.setdefault(key, np.empty((count, *array.shape[1:]), kind))
+            made[key][low : low + size] = array
+    return made
+
+
+def cast(param: dict[str, Any], dtype: Any) -> dict[str, Any]:
+    """Parameters in a precision: those that have it are the arrays themselves."""
+    return {path: array.astype(dtype, copy=False) for path, array in param.items()}
+
+
+def over(program: Any, data: dict[str, Any], which: Any, size: int, clocks: Any) -> Any:
+    """The sum of what a program finds, over so many examples at a time, and how often it ran."""
+    total, times, bound = np.array(0.0), 0, None
+    for low in range(0, len(which), size):
+        some = which[low : low + size]
+        if bound is None or len(some) != size:
+            bound = program(len(some))
+        run, into, left = bound
+        for key, array in into.items():
+            data[key].take(some, 0, array, "clip")
+        run(*clocks)
+        total, times = total + np.array(left["watch"], np.float64), times + 1
+    return total, times
+
+
+def report(told: Any, phase: str, watch: str, update: int, epoch: int, value: Any) -> None:
+    """Remember what was watched after an update."""
+    value = np.asarray(value).tolist()
+    told.setdefault(f"{phase}.{watch}", []).append((update, epoch, value))
+
+
+def finished(told: Any, phase: str, updates: int, epochs: int, seconds: float) -> None:
+    """Say what a phase has come to."""
+    told[phase] = {"updates": updates, "epochs": epochs, "seconds": seconds}
+    mine = {k[len(phase) + 1 :]: v for k, v in told.items() if k.startswith(f"{phase}.")}
+    said = "".join(f", {k} {v[-1][2]:.5g}" for k, v in mine.items() if isinstance(v[-1][2], float))
+    print(f"{phase}: {updates:,} updates in {seconds:.1f} s{said}")

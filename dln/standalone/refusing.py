@@ -1,0 +1,85 @@
+"""What cannot stand alone yet: the first part of a spec that stops it, with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from dln.compiler.plan import DataSpec, PhaseSpec, Place, Plan, Program, WatchReport
+from dln.grammar.diagnostics import Fault
+from dln.runtime.device.source_map import placed
+from dln.standalone.training_text import ORDERS, TIME
+
+READERS = ("idx", "rows")
+Reason = tuple[str, Place | None]
+
+
+def refuse(plan: Plan, phases: Sequence[PhaseSpec]) -> None:
+    """Raise `DlnError` E586 for the first thing that a file cannot do, E587 where there is nothing
+    to be trained."""
+    if not phases:
+        remedy = "--slow, for what only slow checks need" if plan.phases else ""
+        raise Fault(f"{plan.name} trains nothing", remedy, "E587").at(None)
+    for what, place in reasons(plan, phases):
+        with placed(plan.texts, place):
+            raise Fault(f"a file that stands alone cannot hold {what}", "", "E586")
+
+
+def reasons(plan: Plan, phases: Iterable[PhaseSpec]) -> Iterator[Reason]:
+    """Each with its place."""
+    for path, param in plan.params.items():
+        if param.joins is not None:
+            yield f"parameters with dead entries yet ({path})", param.place
+    for phase in phases:
+        for what, there in of_phase(phase).items():
+            if there:
+                yield f"{what} yet", phase.place
+        for program in (plan.programs[key] for key in (*phase.steps, *phase.until)):
+            yield from of_program(program, phase.place, bool(phase.until))
+        for on in (phase.on, *(w.on for w in phase.watches if w.on is not None)):
+            yield from of_data(plan.data[on.data], on.part)
+        for w in phase.watches:
+            if w.program is not None:
+                yield from of_program(plan.programs[w.program], w.place, False)
+            if w.on is None and w.program is not None and (w.every or ("", ""))[1] != "update":
+                yield "a watch of this kind yet", w.place
+
+
+def of_phase(phase: PhaseSpec) -> dict[str, object]:
+    """What a phase may have that a file cannot, and whether it does."""
+    by_update = any(w.every is not None and w.every[1] == "update" for w in phase.watches)
+    return {
+        "a descent along lines": phase.descent,
+        "estimated states": phase.estimates,
+        "a stream": phase.order == "stream" or phase.carried,
+        f"examples in the order {phase.order}": phase.order not in ORDERS,
+        "steps that are done several times": phase.rounds,
+        "states with a row for each example": phase.kept,
+        "weights of classes": phase.weighed,
+        "what a phase was at its best": phase.handed,
+        "a phase that time ends": phase.duration[1] == "second",
+        "updates that hear of watches": phase.heard,
+        "an until beside watches of some updates": phase.until and by_update,
+    }
+
+
+def of_program(program: Program, place: Place | None, until: bool) -> Iterator[Reason]:
+    """What a program asks that a file does not know."""
+    for clock in program.clocks:
+        latest = isinstance(clock, WatchReport) and clock.at is None and clock.entry is None
+        if clock not in TIME and not (until and latest):
+            spoken = clock if isinstance(clock, str) else clock.spoken
+            yield f"what depends on {spoken} yet", place
+    if any(b.place == "whole" for b in program.buffers):
+        yield "fields of whole parts yet", place
+
+
+def of_data(data: DataSpec, part: str) -> Iterator[Reason]:
+    """What is special about a data set."""
+    if data.reader not in READERS:
+        yield f"data that are read by {data.reader} yet", data.place
+    if data.drawn:
+        yield "data that are drawn yet", data.place
+    if data.measured:
+        yield "what is measured of data yet", data.place
+    if data.stretch(part) is None:
+        yield "parts that are shuffled yet", data.place

@@ -1,0 +1,115 @@
+"""`dln emit`: the file trains by itself to the bits of a session, reports what that reports, and is
+a page that can be read. The other side is dln's own session, and the file is run without it."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dln as package
+from dln.standalone.page import page
+
+SLOW = ("autoencoder", "feedforward", "vanishing", "backprop", "dbn_finetuned", "stacked_denoising",
+        "kmeans", "resnet", "vae", "pinn", "som")  # fmt: skip
+
+
+def module(text: str, path: Path) -> ModuleType:
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def compared(name: str, folder: Path, limit: int, epochs: int = 1, slow: bool = False) -> str:
+    """Train a spec both ways, cut short, and compare all bits; the text of the file."""
+    spec = package.load(name)
+    plan = (compiled := spec.compile()).plan
+    names = [n for n, p in spec.facts.phases.items() if slow or not p.slow]
+    text = page(plan, [plan.phases[n] for n in names], spec.source.text, spec.source.path)
+    session = compiled.session()
+    session.train(tuple(names), epochs=epochs, limit=limit)
+    param, told = module(text, folder / f"{Path(name).stem}_alone.py").train(0, epochs, limit)
+    assert param.keys() == plan.params.keys()
+    for path in plan.params:
+        mine = np.asarray(session.params[path])
+        assert mine.dtype == param[path].dtype and np.array_equal(mine, param[path]), path
+    for result in session.results.values():
+        assert told[result.name]["updates"] == result.updates
+        for watch, rows in result.history.items():
+            assert told[f"{result.name}.{watch}"] == list(map(tuple, rows)), watch
+    return text
+
+
+def readable(text: str) -> None:
+    """What every file is: narrow, and in need of NumPy and the standard library alone."""
+    assert max(map(len, text.split("\n"))) <= 100 and text.isascii()
+    for node in ast.walk(ast.parse(text)):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+        assert {n.partition(".")[0] for n in names} <= {"numpy", *sys.stdlib_module_names}
+
+
+def test_the_perceptron_by_itself(tmp_path: Path) -> None:
+    text = compared("mlp", tmp_path, 200)
+    readable(text)
+    assert text.count("\n") < 450
+    assert "np.dot(x, net_h_W.T, out=t2)                      # 15  net.h.W @ x" in text
+    assert "#  14 |   param W[m, n] ~ uniform(0, 1) / n" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_the_shipped_specs_cut_short(name: str, tmp_path: Path) -> None:
+    readable(compared(name, tmp_path, 120, slow=True))
+
+
+def test_a_file_in_another_process(dln: Callable[..., Any], line: Path, tmp_path: Path) -> None:
+    """By the command, run without dln: what it prints, its help, its parameters."""
+    got = dln("emit", str(line), "--to", "net.py")
+    assert got.code == 0 and "wrote net.py" in got.err
+    readable(Path("net.py").read_text())
+    words = [sys.executable, "-S", "-P", "net.py"]
+    env = {"PYTHONPATH": str(Path(np.__file__).parents[1])}
+    text = subprocess.run([*words, "--help"], capture_output=True, text=True, env=env).stdout
+    assert "rate = 0.1" in text and "fixed when this was written" in text
+    ran = subprocess.run([*words, "--save", "net.npz"], capture_output=True, text=True, env=env)
+    assert ran.stdout.startswith("fit: 120 updates in ") and "error 2.5" in ran.stdout, ran.stderr
+    session = package.load(line).compile().session()
+    session.train("fit")
+    with np.load("net.npz") as held:
+        assert {k: v.tobytes() for k, v in held.items()} == {
+            k: np.asarray(a).tobytes() for k, a in session.params.items()
+        }
+
+
+def test_the_page_is_what_the_commands_print(dln: Callable[..., Any]) -> None:
+    page = (Path(__file__).parents[2] / "docs/emit.md").read_text("utf-8")
+    spec, commands = re.findall(r"^```\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    Path("line.dln").write_text(spec)
+    for command in re.split(r"^\$ dln ", commands, flags=re.MULTILINE)[1:]:
+        line, _, expected = command.partition("\n")
+        got = dln(*line.split())
+        assert got.code == 0
+        assert re.sub(r"\d\.\d\d(?=  )", "", got.out) == re.sub(r"\d\.\d\d(?=  )", "", expected)
+    said = module(Path("net.py").read_text(), Path("line_net.py")).train()[1]
+    assert f"error {said['fit.error'][-1][2]:.5g}`" in page
+
+
+def test_what_cannot_stand_alone_is_refused(dln: Callable[..., Any]) -> None:
+    got = dln("emit", "sparse_autoencoder", "--to", "net.py")
+    assert got.code == 2 and "E586" in got.err and "sparse_autoencoder.dln:" in got.err
+    assert not Path("net.py").exists()
+    assert "E587" in dln("emit", "activations").err
+    assert "--to net.py" in dln("emit", "mlp", "--to", "net.txt").err
