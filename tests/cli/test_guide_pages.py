@@ -1,6 +1,7 @@
 """`docs/guide/`, word for word: its files are written, its commands and lines of Python are run in
 order in an empty folder, and what they print is what stands there, but for seconds and for what a
-line of three dots leaves out.
+line of three dots leaves out. Of probabilities three digits are looked at; the line that names a
+table is none of its own.
 """
 
 from __future__ import annotations
@@ -16,13 +17,19 @@ from typing import Any
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("2-your-own-pictures", "3-a-network-from-a-paper", "4-from-python")
+PAGES = (
+    "1-your-own-table",
+    "2-your-own-pictures",
+    "3-a-network-from-a-paper",
+    "4-from-python",
+)
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.(?:dln|csv|py))$", re.MULTILINE)
 
 
 def plain(text: str) -> str:
     """A text without seconds and blanks at line ends."""
+    text = re.sub(r"(?<=,)(0\.\d{3})\d+$", r"\1", text, flags=re.MULTILINE)
     lines = (re.sub(r"(?<=  )\d+\.\d\d(?=  )", "S", line.rstrip()) for line in text.split("\n"))
     return re.sub(r"  +", "  ", "\n".join(lines)).strip()
 
@@ -70,7 +77,8 @@ class Reader:
             else:
                 named = FILE.match(block)
                 assert named is not None, block
-                Path(named[1]).write_text(block, "utf-8")
+                text = block[named.end() + 1 :] if named[1].endswith(".csv") else block
+                Path(named[1]).write_text(text, "utf-8")
 
 
 @pytest.mark.parametrize("name", PAGES)
