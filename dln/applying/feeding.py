@@ -16,6 +16,7 @@ from dln.compiler.frontend.energy.groups import VERBS
 from dln.compiler.frontend.tracing.applied import Trace, TracedCall
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
+from dln.compiler.ir.structure import is_draw, is_param
 from dln.compiler.model import DataSet, FieldOf, Model
 from dln.compiler.plan import AppliedSpec, Plan
 from dln.compiler.schema.headers import TableFacts
@@ -60,9 +61,10 @@ def feed_of(
     if wanted is not None and wanted not in model.data:
         raise unknown("E560", "data set", wanted, list(model.data))
     found = dict[str, dict[str, str]]()
-    given = [c for c in _calls(trace, path) if c.site in model.phases and not c.in_step]
-    for call in sorted(given, key=lambda c: _rank(model, path, c.site)):
-        own = model.phases[call.site].on.data
+    given = [c for c in _calls(trace, path) if _phase(c) in model.phases and not c.in_step]
+    _refuse_other(spec, model, path, given, applied)
+    for call in sorted(given, key=lambda c: _rank(model, path, _phase(c))):
+        own = model.phases[_phase(call)].on.data
         for name in sorted(model.data, key=lambda d: d != own):
             ports = _ports(call, model.data[name], applied)
             if ports is not None:
@@ -101,6 +103,35 @@ def _calls(trace: Trace, path: str) -> Iterator[TracedCall]:
             yield call
 
 
+def _phase(call: TracedCall) -> str:
+    """The phase that a call stands in, in its updates or in a watch."""
+    return call.site.partition(".")[0]
+
+
+def _refuse_other(
+    spec: Spec, model: Model, path: str, given: list[TracedCall], applied: AppliedSpec
+) -> None:  # fmt: skip
+    """Raise `Fault` E578 where an instance is trained on something else that is made of fields: the
+    fields themselves would be other numbers. Noise is none."""
+    for call in given:
+        if call.site not in _trainers(model, path):
+            continue
+        data = model.data[model.phases[call.site].on.data]
+        fields = {f.node for f in data.fields.values()}
+        for node in call.ports.values():
+            above = set(ancestors([node]))
+            plain = _plain(node) in fields or any(map(is_draw, above)) or any(map(is_param, above))
+            if not plain and above & fields:
+                raise _unfed(spec, path, [call], applied)
+
+
+def _trainers(model: Model, path: str) -> list[str]:
+    """The phases that train an instance."""
+    owner = path.rpartition(".")[0] if path.rpartition(".")[2] in VERBS else path
+    return [p.name for p in model.phases.values()
+            if any(k.startswith((f"{owner}.", f"{owner}[")) for k in _moves(p))]  # fmt: skip
+
+
 def _all(calls: Iterable[TracedCall]) -> Iterator[TracedCall]:
     for call in calls:
         yield call
@@ -109,9 +140,7 @@ def _all(calls: Iterable[TracedCall]) -> Iterator[TracedCall]:
 
 def _learnt_from(model: Model, path: str) -> list[str]:
     """The data sets of the phases that train an instance, the last first."""
-    owner = path.rpartition(".")[0] if path.rpartition(".")[2] in VERBS else path
-    moved = [p for p in model.phases.values()
-             if any(k.startswith((f"{owner}.", f"{owner}[")) for k in _moves(p))]  # fmt: skip
+    moved = [model.phases[name] for name in _trainers(model, path)]
     return list(dict.fromkeys(p.on.data for p in reversed(moved or [*model.phases.values()])))
 
 
@@ -128,10 +157,20 @@ def _rank(model: Model, path: str, site: str) -> int:
 
 
 def _plain(node: Node) -> Node:
-    """A value without what is only said of it."""
-    while op_of(node).name in ("asserted", "running") and node.operands:
+    """A value without what is only said of it, and whichever of batch and time comes first."""
+    while node.operands and (op_of(node).name in ("asserted", "running") or _turned(node)):
         node = node.operands[0]
     return node
+
+
+def _turned(node: Node) -> bool:
+    """Whether it is another value of which only running axes have changed places."""
+    perm, inner = node.attrs.get("perm"), node.operands[0].type
+    if not op_of(node).is_("view") or perm is None:
+        return False
+    running = len(inner.running)
+    rest = [i for i in perm if i >= running]
+    return sorted(rest) == rest and sorted(inner.running) == sorted(node.type.running)
 
 
 def _ports(call: TracedCall, data: DataSet, applied: AppliedSpec) -> dict[str, str] | None:

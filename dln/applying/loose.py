@@ -28,13 +28,24 @@ def arrays_of(data: Any, spec: DataSpec, feed: InstanceFeed) -> dict[str, Any]:
     if frames.is_frame(data):
         data = {str(c): np.asarray(data[c]) for c in data.columns}
     if isinstance(data, Mapping):
-        return {str(k): _array(str(k), v) for k, v in data.items()}
-    fields = [f for f in feed.fields]
+        found = dict[str, Any]()
+        for name, value in data.items():
+            steps = frames.unequal(value)
+            if steps is not None:
+                known = next((f for f in spec.fields if f.name == name and f.ends), None)
+                if known is None:
+                    text = f"the sequences of {name} have {min(steps)} to {max(steps)} steps"
+                    raise Fault(text, "sequences of one length, as those learnt from", "E580")
+                found.setdefault(known.ends, np.asarray(steps))
+                value = frames.filled(value, steps)
+            found[str(name)] = _array(str(name), value)
+        return found
+    fields = [f.name for f in spec.fields if f.name in feed.fields and f.domain != "length"]
     values = data if isinstance(data, tuple) else (data,)
     if len(values) != len(fields):
         text = f"{feed.data} gives {', '.join(fields)}, and {len(values)} arrays were handed over"
         raise Fault(text, f"{{{', '.join(f'{f!r}: ...' for f in fields)}}}", "E580")
-    return {name: _array(name, v) for name, v in zip(fields, values, strict=True)}
+    return arrays_of(dict(zip(fields, values, strict=True)), spec, feed)
 
 
 def _array(name: str, value: Any) -> Any:

@@ -58,6 +58,8 @@ class GivenArrays:
         self.raw = {f.name: f for f in spec.raw if f.name in raw}
         self.fields = {f.name: f for f in spec.fields if f.name in fields}
         self.arrays = dict(arrays)
+        self.ends = {f.ends for f in self.fields.values() if f.ends}
+        self.steps = {f.name: f.shape[0] for f in self.fields.values() if f.timed and f.ends}
         self.as_raw = False
         self.which = self._which()
 
@@ -65,7 +67,7 @@ class GivenArrays:
         """Which array is which: those of the reader where they are all there, else the fields.
         Raises `Fault` E580."""
         held = self.arrays
-        ends = {f.ends for f in self.fields.values() if f.ends}
+        ends = self.ends
         for kind in (self.raw, self.fields):
             names = [n for n in kind if n in held]
             lacking = [n for n in kind if n not in held and n not in ends]
@@ -102,10 +104,25 @@ class GivenArrays:
             some = {n: np.asarray(self.arrays[held][low : low + ROWS])
                     for n, held in self.which.items()}  # fmt: skip
             size = min(ROWS, count - low)
+            self._fill(some, size)
             if self.as_raw:
-                yield NewExamples(low, size, raw={n: self._shaped(n, a) for n, a in some.items()})
+                raw = {n: self._shaped(n, a) for n, a in some.items() if n in self.raw}
+                yield NewExamples(low, size, raw=raw)
             else:
                 yield NewExamples(low, size, fields=some)
+
+    def _fill(self, some: Arrays, size: int) -> None:
+        """Sequences that are shorter than those learnt from, with room for these; those of which
+        nothing says where they end, end where they do."""
+        for name, steps in self.steps.items():
+            array = some.get(name)
+            if array is None or array.ndim < 2:
+                continue
+            for end in self.ends - some.keys():
+                some[end] = np.full(size, min(array.shape[1], steps))
+            if array.shape[1] < steps:
+                room = np.zeros((size, steps - array.shape[1], *array.shape[2:]), array.dtype)
+                some[name] = np.concatenate([array, room], 1)
 
     def _shaped(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
         """An array of the reader, which has the shape that it had."""

@@ -21,7 +21,7 @@ from dln.grammar.diagnostics import Fault
 from dln.runtime.readers import files
 from dln.runtime.readers.table import facts as known
 from dln.runtime.readers.table.dialect import recognised
-from dln.runtime.readers.table.pieces import Begun, RowBlock, blocks, line_of
+from dln.runtime.readers.table.pieces import Begun, RowBlock, blocks, place_of
 
 
 class PlainTable:
@@ -82,8 +82,8 @@ class PlainTable:
         self.dialect, self.slowly = begun.dialect, begun.slowly or self.slowly
 
     def _where(self, f: FieldSpec, example: int, element: int) -> str:
-        line = line_of(self.path, self.dialect, example)
-        return f"{self.path.name}, line {line}" if line else ""
+        at = place_of(self.path, self.dialect, example)
+        return f"{self.path.name}, {at}" if at else ""
 
     def _array(self, block: RowBlock, name: str, at: Sequence[int]) -> NDArray[Any]:
         """An array [rows, ...] of some columns."""
@@ -116,5 +116,5 @@ class PlainTable:
         return np.array(col.numbers, np.float64)
 
     def _place(self, block: RowBlock, row: int, c: int) -> str:
-        line = line_of(self.path, self.dialect, block.first + row)
-        return f"{self.path}, line {line}, column {c + 1}"
+        line = place_of(self.path, self.dialect, block.first + row)
+        return f"{self.path}, {line}, column {c + 1}"

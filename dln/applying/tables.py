@@ -23,10 +23,11 @@ from dln.compiler.schema.headers import WORDS, ColumnFacts
 from dln.grammar.diagnostics import Fault, nearest
 from dln.runtime.readers import files
 from dln.runtime.readers.table import facts as known
+from dln.runtime.readers.table import parquet
 from dln.runtime.readers.table.cells import kinds_of, missing
 from dln.runtime.readers.table.columns import Column
-from dln.runtime.readers.table.dialect import Dialect, recognised
-from dln.runtime.readers.table.pieces import Begun, RowBlock, blocks, line_of
+from dln.runtime.readers.table.dialect import PARQUET, Dialect, recognised
+from dln.runtime.readers.table.pieces import Begun, RowBlock, blocks, place_of
 
 LISTED = 12
 SPOKEN = {"number": "numbers", "date": "dates", "percent": "numbers with a percent sign",
@@ -64,6 +65,8 @@ class NewTable:
         looked for tell."""
         said = {k: self.options[k] for k in WORDS["table"] if k in self.options and k != "missing"}
         files.check_table(self.path)
+        if files.head(self.path, 4) == b"PAR1":
+            return parquet.recognised(self.path)
         try:
             return recognised(self.path, said)
         except Fault as fault:
@@ -155,8 +158,8 @@ class NewTable:
             raw[key] = self._codes(block, k, names, gone)
 
         def where(f: FieldSpec, example: int, element: int) -> str:
-            line = line_of(self.path, self.dialect, example)
-            return f"{self.path.name}, line {line}" if line else ""
+            at = place_of(self.path, self.dialect, example)
+            return f"{self.path.name}, {at}" if at else ""
 
         kept = {name: block.texts[at] for name, at in self.kept.items()}
         return NewExamples(block.first, block.count, raw, kept=kept, gone=gone, where=where)
@@ -165,7 +168,8 @@ class NewTable:
         """The numbers of a column, what is missing filled as in training."""
         col, kind = block.columns[self.at[k]], self._kind(k)
         made = np.array(col.numbers, np.float64)
-        if kind in SPOKEN and kind not in ("number", "nothing"):
+        stored = self.dialect.encoding == PARQUET and parquet.kind_of(self.path, self.at[k])
+        if kind in SPOKEN and kind not in ("number", "nothing", stored):
             self._of_kind(block, col, k, kind, made)
         else:
             texts = list(col.texts)
@@ -241,9 +245,9 @@ class NewTable:
         return found
 
     def _place(self, block: RowBlock, row: int, k: int) -> str:
-        line, at = line_of(self.path, self.dialect, block.first + row), self.at[k]
+        line, at = place_of(self.path, self.dialect, block.first + row), self.at[k]
         name = (self.dialect.names or ())[at : at + 1]
-        return f"{self.path}, line {line}, column {at + 1}" + (f' ("{name[0]}")' if name else "")
+        return f"{self.path}, {line}, column {at + 1}" + (f' ("{name[0]}")' if name else "")
 
 
 def column_called(path: Path, name: str, mine: Sequence[str]) -> int | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from dln.compiler.schema.headers import ColumnFacts, DataSource, Schema
 from dln.grammar.diagnostics import Fault, Source
-from dln.kept.as_text import Unkept, from_plain, to_plain
+from dln.kept.as_text import Unkept, by_names, from_plain, to_plain
 from dln.kept.questions import Doors, Questions
 
 FILE = "headers.json"
@@ -30,7 +30,8 @@ def answered(asked: Questions, spec: str, shipped: frozenset[str], given: Mappin
         if isinstance(answer, Schema):
             declared = from_plain(json.loads(key)[1], {})
             if declared.reader not in IN_SPEC:
-                headers[_header_key(declared, spec)] = to_plain(_short(declared, answer))
+                plain = by_names(to_plain(_short(declared, answer)))
+                headers[_header_key(declared, spec)] = plain
         elif isinstance(answer, Source) and answer.path not in shipped:
             kind, name, where = json.loads(key)
             if kind == "use":
@@ -44,8 +45,10 @@ def answered(asked: Questions, spec: str, shipped: frozenset[str], given: Mappin
 
 
 def _header_key(declared: DataSource, spec: str) -> str:
-    """The question for a header, wherever the spec lies."""
-    return json.dumps(["probe", to_plain(declared.changed(base=_seen(declared.base, spec)))])
+    """The question for a header, wherever the spec lies: what it says, and no default."""
+    held = to_plain(declared.changed(base=_seen(declared.base, spec)))["r"][1:]
+    said = {k: v for k, v in zip(declared._fields, held, strict=True) if v is not None}
+    return json.dumps(["probe", said], sort_keys=True)
 
 
 def _text_key(name: str, folder: str, spec: str) -> str:

@@ -72,6 +72,19 @@ def to_plain(value: object) -> Any:
     return {"r": [kind.__name__, *(to_plain(getattr(value, k)) for k in names)]}
 
 
+def by_names(data: Any) -> Any:
+    """Plain data whose records say what each of their values is, for what is kept for long."""
+    if isinstance(data, list):
+        return [by_names(v) for v in data]
+    if not isinstance(data, dict):
+        return data
+    [(letter, held)] = data.items()
+    if letter == "r":
+        names = records()[held[0]][1]
+        return {"n": [held[0], dict(zip(names, map(by_names, held[1:]), strict=True))]}
+    return {letter: by_names(held)}
+
+
 def from_plain(data: Any, sources: Sources) -> Any:
     """The value of which `to_plain` made the data. Raises `Unkept` for any other data."""
     if type(data) in PLAIN:
@@ -93,6 +106,9 @@ def _made(letter: str, held: Any, sources: Sources) -> Any:
             made, names = records()[held[0]]
             values = [v if type(v) in PLAIN else from_plain(v, sources) for v in held[1:]]
             return made(**dict(zip(names, values, strict=True)))
+        case "n":  # by the names of fields: one that came later has its default
+            made, names = records()[held[0]]
+            return made(**{k: from_plain(v, sources) for k, v in held[1].items() if k in names})
         case "d":
             return {from_plain(k, sources): from_plain(v, sources) for k, v in held}
         case "l":

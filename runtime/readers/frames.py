@@ -34,13 +34,13 @@ def arrays_by_field(
         if key not in fields:
             near = nearest(str(key), fields) or f"it takes {', '.join(fields)}"
             raise DlnError([Problem("E550", f'{name} has no field "{key}"', remedy=near)])
-        if key in lengths and (steps := _unequal(value)) is not None:
+        if key in lengths and (steps := unequal(value)) is not None:
             if not lengths[key]:
                 text = f"{name}: the sequences of {key} have {min(steps)} to {max(steps)} steps"
                 remedy = "write length into given(...), beside what runs over time"
                 raise DlnError([Problem("E551", text, remedy=remedy)])
             found.setdefault(lengths[key], np.asarray(steps))
-            value = _filled(value, steps)
+            value = filled(value, steps)
         found[key] = _array(name, key, value)
     if not found or not all(a.ndim for a in found.values()):
         raise DlnError([Problem("E556", f"{name} is given no examples")])
@@ -97,7 +97,7 @@ def _words_of(value: Any) -> Problem | None:
 # ---- sequences of unequal lengths --------------------------------------------------------------
 
 
-def _unequal(value: Any) -> list[int] | None:
+def unequal(value: Any) -> list[int] | None:
     """How many steps each of several sequences has, where they differ."""
     rows = list(value) if isinstance(value, list | tuple) else []
     if isinstance(value, np.ndarray) and value.dtype == object and value.ndim == 1:
@@ -108,7 +108,7 @@ def _unequal(value: Any) -> list[int] | None:
     return steps if len(set(steps)) > 1 else None
 
 
-def _filled(rows: Any, steps: Sequence[int]) -> NDArray[Any]:
+def filled(rows: Any, steps: Sequence[int]) -> NDArray[Any]:
     """Sequences in one array [example, time, ...], each with zeros past its end."""
     arrays = [np.asarray(r) for r in rows]
     dtype = np.result_type(*(a.dtype for a in arrays if a.size))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,6 +38,14 @@ def recognised(path: Path) -> Dialect:
     return Dialect(PARQUET, ",", len(names), names, ".", True)
 
 
+def kind_of(path: Path, k: int) -> str:
+    """What a column holds by its type, where that stands for numbers: date, truth; nothing."""
+    types, kind = import_module("pyarrow").types, opened(path).schema_arrow.types[k]
+    if types.is_date(kind) or types.is_timestamp(kind):
+        return "date"
+    return "truth" if types.is_boolean(kind) else ""
+
+
 def gather(path: Path, dialect: Dialect, wanted: Sequence[int]) -> Gathered:
     """The columns that are wanted. Raises `Fault` E503 where one holds neither numbers nor words,
     or the file is damaged."""
@@ -51,6 +59,25 @@ def gather(path: Path, dialect: Dialect, wanted: Sequence[int]) -> Gathered:
     except (pa.ArrowException, OSError) as e:
         raise _damaged(path, e) from e
     return Gathered(file.metadata.num_rows, found, Decimals(".", True))
+
+
+def batches(
+    path: Path, wanted: Sequence[int], kept: Sequence[int]
+) -> Iterator[tuple[int, dict[int, Column], dict[int, list[str]]]]:
+    """The rows of a file, some at a time: how many, the columns that are wanted, and values as they
+    stand. Raises `Fault` as `gather` does."""
+    pa, file = import_module("pyarrow"), opened(path)
+    names = {k: file.schema_arrow.names[k] for k in dict.fromkeys([*wanted, *kept])}
+    try:
+        for batch in file.iter_batches(batch_size=ROWS, columns=list(names.values())):
+            cells = dict(zip(names, batch.columns, strict=True))
+            found = {k: Column() for k in wanted}
+            for k, column in found.items():
+                _taken(path, pa, column, cells[k], k, names[k])
+            texts = {k: ["" if v is None else str(v) for v in cells[k].to_pylist()] for k in kept}
+            yield batch.num_rows, found, texts
+    except (pa.ArrowException, OSError) as e:
+        raise _damaged(path, e) from e
 
 
 def _taken(path: Path, pa: Any, column: Column, cells: Any, k: int, name: str) -> None:

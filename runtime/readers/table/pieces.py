@@ -15,10 +15,10 @@ from itertools import islice
 from pathlib import Path
 
 from dln.grammar.diagnostics import Fault
-from dln.runtime.readers.table import arrow
+from dln.runtime.readers.table import arrow, parquet
 from dln.runtime.readers.table import columns as plain
 from dln.runtime.readers.table.columns import Column, Decimals
-from dln.runtime.readers.table.dialect import Dialect
+from dln.runtime.readers.table.dialect import PARQUET, Dialect
 from dln.runtime.readers.table.lines import RowReader
 
 ROWS = 8192
@@ -50,9 +50,16 @@ def blocks(
     """The rows of a table, `ROWS` at a time: columns that are wanted, of which some hold `words`;
     of those that are `kept` the cells as they stand. Raises `Begun` where it has to be begun again,
     `Fault` E503, E506."""
+    if dialect.encoding == PARQUET:
+        yield from _cut(parquet.batches(path, wanted, kept), wanted, kept)
+        return
     both = set(kept) & set(wanted) - set(words)
     if not slowly and not both and arrow.worth(path, dialect):
-        yield from _quickly(path, dialect, wanted, set(words), kept)
+        found = arrow.batches(path, dialect, wanted, set(words), kept)
+        try:
+            yield from _cut(found, wanted, kept)
+        except arrow.Unlike:
+            raise Begun(dialect, slowly=True) from None
         return
     rows = RowReader(path, dialect.encoding, dialect.mark)
     decimals = Decimals(dialect.decimal, dialect.sure)
@@ -94,26 +101,24 @@ def _plainly(
         count += len(block)
 
 
-def _quickly(
-    path: Path, dialect: Dialect, wanted: Sequence[int], words: set[int], kept: Sequence[int]
-) -> Iterator[RowBlock]:
-    """By pyarrow, whose pieces are cut to those of the standard library."""
+def _cut(
+    batches: Iterator[tuple[int, dict[int, Column], dict[int, list[str]]]],
+    wanted: Sequence[int], kept: Sequence[int],
+) -> Iterator[RowBlock]:  # fmt: skip
+    """The pieces of pyarrow, cut to those of the standard library."""
     held, texts = {k: Column() for k in wanted}, {k: list[str]() for k in kept}
     first = ready = 0
-    try:
-        for count, found, cells in arrow.batches(path, dialect, wanted, words, kept):
-            ready += count
-            for k, column in found.items():
-                _join(held[k], column)
-            for k, some in cells.items():
-                texts[k] += some
-            while ready >= ROWS:
-                taken = {k: _split(held, k) for k in wanted}
-                yield RowBlock(first, ROWS, taken, {k: c[:ROWS] for k, c in texts.items()})
-                texts = {k: c[ROWS:] for k, c in texts.items()}
-                first, ready = first + ROWS, ready - ROWS
-    except arrow.Unlike:
-        raise Begun(dialect, slowly=True) from None
+    for count, found, cells in batches:
+        ready += count
+        for k, column in found.items():
+            _join(held[k], column)
+        for k, some in cells.items():
+            texts[k] += some
+        while ready >= ROWS:
+            taken = {k: _split(held, k) for k in wanted}
+            yield RowBlock(first, ROWS, taken, {k: c[:ROWS] for k, c in texts.items()})
+            texts = {k: c[ROWS:] for k, c in texts.items()}
+            first, ready = first + ROWS, ready - ROWS
     if ready:
         yield RowBlock(first, ready, held, texts)
 
@@ -138,8 +143,11 @@ def _split(held: dict[int, Column], k: int) -> Column:
     return Column(every.numbers[:ROWS], every.rows[:at], every.codes[:at], every.texts)
 
 
-def line_of(path: Path, dialect: Dialect, row: int) -> int:
-    """The line of a row, counted from 1; 0 where that cannot be told."""
+def place_of(path: Path, dialect: Dialect, row: int) -> str:
+    """Where a row stands: `line 12`, of Parquet files `row 11`; nothing where it cannot be told."""
+    if dialect.encoding == PARQUET:
+        return f"row {row + 1}"
     with suppress(Fault, UnicodeDecodeError):
-        return plain.lines_of(path, dialect, [row]).get(row, 0)
-    return 0
+        line = plain.lines_of(path, dialect, [row]).get(row, 0)
+        return f"line {line}" if line else ""
+    return ""
