@@ -5,6 +5,7 @@ Faults: E580 what does not fit, E581 what could not be read here, E583 what cann
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dln.compiler.plan import DataSource, DataSpec, FieldSpec
 from dln.grammar.diagnostics import Fault
 from dln.runtime.readers import frames, readers
 from dln.runtime.readers.folders import pictures
+from dln.runtime.readers.folders.patterns import is_pattern
 from dln.runtime.readers.given import to_host
 from dln.runtime.session import Session
 
@@ -73,13 +75,21 @@ class NewPictures:
     def __init__(self, pattern: str, spec: DataSpec) -> None:
         path = Path(pattern)
         if path.is_dir():
-            pattern = f"{pattern}/*"
+            pattern, path = f"{pattern}/*", path / "*"
         base, name = ("/", pattern[1:]) if path.is_absolute() else (".", pattern)
+        if ".." in path.parts:  # a person may name what lies elsewhere
+            wild = (i for i, part in enumerate(path.parts) if is_pattern(part))
+            first = next(wild, len(path.parts) - 1)
+            base, name = str(Path(*path.parts[:first])), "/".join(path.parts[first:])
+            if not Path(base).is_dir():
+                raise Fault(f"{base} is no folder", "a pattern as new/*.png", "E581")
         options = {k: v for k, v in spec.options.items() if k != "names"}
         self.source = DataSource("images", (name, *spec.args[1:]), options, base)
         self.said, self.notes = pattern, list[str]()
         self.asked = pictures.asked_of(self.source)
         self.files = [f.path for f in pictures.found_by(self.source)[0]]
+        if not path.is_absolute():
+            self.files = [Path(os.path.relpath(p)) for p in self.files]
         if not self.files:
             raise Fault(f"no picture is called {pattern}", "a pattern as new/*.png", "E581")
 

@@ -28,6 +28,9 @@ NEEDS = {
     "runs": ("which runs?", ["RUN RUN", "runs/mlp-1 runs/mlp-2"]),
     "run_dir": ("which run, and which task of it?", ["RUN NAME", "runs/hello-1 sample"]),
     "name": ("which task?", ["NAME", ""]),
+    "run": ("which run, and which network of it?", ["RUN NET", "runs/mlp-1 net"]),
+    "net": ("which network of the run?", ["NET", "net"]),
+    "new": ("which data is it applied to?", ["--data FILE", "--data new.csv"]),
 }  # fmt: skip
 EXTRA = re.compile(r"Got unexpected extra arguments? \((.*)\)", re.DOTALL)
 SEEDS = ("seeds", "n-seeds", "num-seeds", "repeats", "runs", "trials")

@@ -130,6 +130,10 @@ def test_files_are_found_in_order_and_confined(tmp_path: Path) -> None:
         assert fault.code == code and said in fault.message, fault
     for slip in ("train/*/*.jpg", "trian/*/*.png"):
         assert refused(lambda slip=slip: patterns.matching(slip, decl)).remedy == '"train/*/*.png"'
+    for slip in ("train", "train/", "train/*.png"):  # folders of folders of pictures
+        fault = refused(lambda slip=slip: patterns.files_meant(decl, slip))
+        assert fault.remedy == '"train/*/*.png"', fault
+    assert refused(lambda: patterns.files_meant(decl, "train/b")).remedy == '"train/b/*.png"'
     (tmp_path / "secret.png").write_bytes(b"")
     (tmp_path / "spec" / "train" / "a" / "link.png").symlink_to(tmp_path / "secret.png")
     assert (
@@ -184,3 +188,18 @@ def test_folders_are_classes_and_train_as_arrays_do(
     Path("net.dln").write_text(NET)
     assert cli.carried_out(["run", "net.dln", "--out", "run"]) == 0
     assert cli.carried_out(["verify", "run"]) == 0
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    capsys.readouterr()
+    for named, shown in (("../test/*/8.png", 1), ("../test/zebra", 2), ("../test/zebra/9.png", 1)):
+        assert cli.carried_out(["apply", "../run", "f", "--data", named]) == 0
+        rows = capsys.readouterr().out.split("\n")[1:-1]
+        assert len(rows) == shown and all(r.startswith("../test/zebra/") for r in rows)
+    for asked, answer in (
+        (["../run", "f", "--data", "../tst/*.png"], "../tst is no folder"),
+        (["../run", "f"], "which data is it applied to?"),
+        (["../run", "--data", "../test"], "which network of the run?"),
+        ([], "dln apply RUN NET"),
+    ):
+        assert cli.carried_out(["apply", *asked]) == 2
+        assert answer in capsys.readouterr().err

@@ -52,7 +52,7 @@ def files_meant(decl: DataSource, names: object) -> list[FoundFile]:
         if is_pattern(name):
             found += matching(name, decl)
         else:
-            found.append(FoundFile(tuple(Path(name).parts), locate(name, decl)))
+            found.append(FoundFile(tuple(Path(name).parts), _one(name, decl)))
     for path, count in Counter(n.path for n in found).items():
         if count > 1:
             raise Fault(f"{path} is named twice", "name each file once", "E509")
@@ -78,6 +78,28 @@ def matching(pattern: str, decl: DataSource) -> list[FoundFile]:
         if found:
             return found
     raise _nothing(pattern, parts, [folder for _, folder in folders], decl)
+
+
+def _one(name: str, decl: DataSource) -> Path:
+    """The file of a name; where that is a folder, the pattern that means what is in it."""
+    try:
+        return locate(name, decl)
+    except Fault as fault:
+        folder = Path(decl.override or Path(decl.base or ".", name))
+        if fault.code != "E502" or not folder.is_dir() or not (inside := _inside([folder])):
+            raise
+        remedy = f'"{name.rstrip("/")}/{inside}"'
+        raise Fault(f"{name} is a folder, and {decl.reader} reads files", remedy, "E502") from None
+
+
+def _inside(folders: Sequence[Path]) -> str:
+    """The pattern of the files in folders, or in the folders in these: `*/*.png`."""
+    for depth in ("", "*/"):
+        held = [folder / n for folder in folders for n in _visible(folder)]
+        if ends := Counter(p.suffix for p in held if p.suffix).most_common(1):
+            return f"{depth}*{ends[0][0]}"
+        folders = [p for p in held if p.is_dir()]
+    return ""
 
 
 def _parts(pattern: str) -> tuple[str, ...]:
@@ -144,6 +166,8 @@ def _nothing(
                 last = Path(parts[-1])
                 other = depth == len(parts) and ends and ends != last.suffix and last.suffix
                 remedy = f'"{pattern.removesuffix(last.suffix)}{ends}"' if other else ""
+                if depth == len(parts) and not ends and (inside := _inside(above)):
+                    remedy = f'"{"/".join((*parts[:-1], inside))}"'
                 if not is_pattern(parts[depth - 1]) and (near := nearest(parts[depth - 1], held)):
                     remedy = f'"{"/".join((*parts[: depth - 1], near, *parts[depth:]))}"'
                 return Fault(f"{message}: {begun} holds {some}", remedy, "E501")
