@@ -64,9 +64,10 @@ block net(x[n]) -> z[k] {
   z = x -> dense(hidden, act = tanh) -> dense(k)
 }
 let f = net(;k = k)
+let g = dense(2)
 train fit on d batch 8 for epochs epochs {
   z = f(x)
-  minimize weight * cross_entropy(z, label) + 0.01 * sum(z^2) over f with adam(lr = 0.05)
+  minimize weight * cross_entropy(z, label) + 0.01 * sum(g(x)^2) over f, g with adam(lr = 0.05)
 }
 """.replace("net(x[n])", "net(x[n]; k)").replace("net(;k = k)", "net(k)")
 
@@ -91,6 +92,7 @@ def test_a_classifier_gives_what_the_session_gives() -> None:
     fitted = clone(made).fit(X, Y, weight)
     codes = np.searchsorted(["a", "b", "c"], Y)
     session = by_hand(NET, (X, codes, weight / 1.5), n=4, k=3, hidden=6)
+    assert fitted.n_features_in_ == 4 and list(fitted.classes_) == ["a", "b", "c"]
     z = session.f(X)
     np.testing.assert_array_equal(fitted.decision_function(X), z)
     shares = np.exp(z) / np.exp(z).sum(1, keepdims=True)
@@ -102,6 +104,7 @@ def test_a_classifier_gives_what_the_session_gives() -> None:
 
 def test_a_fitted_estimator_pickles_as_text_and_arrays() -> None:
     import pickle
+    import pickletools
 
     from dln.sklearn import DlnClassifier
 
@@ -113,7 +116,8 @@ def test_a_fitted_estimator_pickles_as_text_and_arrays() -> None:
     np.testing.assert_array_equal(
         pickle.loads(pickle.dumps(again)).partial_fit(X, Y).partial_fit(X[:5], Y[:5])
         .decision_function(X), fitted.decision_function(X))  # fmt: skip
-    assert b"dln.compiler" not in pickle.dumps(fitted)
+    held = {word for _, word, _ in pickletools.genops(pickle.dumps(fitted)) if word}
+    assert [w for w in held if str(w).startswith("dln")] == ["dln.sklearn.estimators"]
 
 
 def test_constants_are_searched_in_a_pipeline_with_names_of_features() -> None:
@@ -220,6 +224,36 @@ def test_what_a_classifier_cannot_be_made_of_is_told(words: str, old: str, new: 
     assert words in str(e.value) and len(e.value.problems) == 1
     assert e.value.problems[0].code in ("E591", "E592") and e.value.problems[0].span
     assert e.value.problems[0].remedy
+
+
+def test_what_else_is_refused() -> None:
+    from dln.sklearn import DlnClassifier, DlnRegressor, DlnTransformer
+
+    clocked = TINY_NET.replace("lr = 0.1", "lr = 0.1 * (1 - progress)")
+    square = TINY["DlnRegressor"].replace("y[m]", "y").replace("dense(m)", "dense(2)")
+    made = TINY["DlnRegressor"].replace("weight)", "weight) {\n  t[m] = raw.y / 2\n}")
+    made = made.replace("- y", "- t")
+    alone = TINY["DlnTransformer"].replace("g(f(x))", "f(x)[0]").replace("f, g", "f")
+    numbers = X[:, 0]
+    for words, call in (
+        ("does not know how many examples", lambda: DlnClassifier(clocked).partial_fit(X, Y)),
+        ("there is no instance nett", lambda: DlnClassifier(TINY_NET, instance="nett").fit(X, Y)),
+        ("there is no phase ft", lambda: DlnClassifier(TINY_NET, phase="ft").fit(X, Y)),
+        ("no constant hiden", lambda: DlnClassifier(NET, hiden=3).fit(X, Y)),
+        ("phase must be a name", lambda: DlnClassifier(TINY_NET, phase=3).fit(X, Y)),
+        ("number for each of 1 in y", lambda: DlnRegressor(square).fit(X, numbers)),
+        ("would not be y", lambda: DlnRegressor(made).fit(X, numbers)),
+        ("numbers, and label of d is a class", lambda: DlnRegressor(TINY_NET).fit(X, numbers)),
+        ("and the loss has none", lambda: DlnTransformer(alone).fit(X)),
+    ):  # fmt: skip
+        with pytest.raises(DlnError, match=words):
+            call()
+    for words, call in (
+        ("name all classes", lambda: DlnClassifier(TINY_NET).partial_fit(X, ["a"] * 24)),
+        ("Invalid parameter 'a__b'", lambda: DlnClassifier(TINY_NET).set_params(a__b=1)),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
 
 
 @pytest.mark.slow

@@ -61,13 +61,17 @@ class DlnClassifier(ClassifierMixin, SpecEstimator):  # type: ignore[misc]
         X, y = validate_data(self, X, y, reset=first)
         if first:
             labels = self._labels(y if classes is None else np.asarray(classes))[1]
+            if len(labels) < 2:
+                raise ValueError(
+                    "name all classes: partial_fit(X, y, classes=...); y has one class"
+                )
             network = self._made(X.shape[1], len(labels))
         else:
             labels, network = self.classes_, self._trained
         y = column_or_1d(y, warn=True)
         if not np.isin(y, labels).all():
             strange = y[~np.isin(y, labels)][0]
-            raise ValueError(f"y has the class {strange!r}, which is none of {list(labels)}")
+            raise ValueError(f"y has the class {strange!s}, which is none of {labels.tolist()}")
         weight, kept = self._weighed(X, sample_weight)
         codes = np.searchsorted(labels, y)
         network.step(network.fields(X[kept], codes[kept], weight))

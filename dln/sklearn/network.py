@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ class Network:
             self.probabilities = self._domain(made.spec, plan) == "prob"
         if asked.kind == "regressor":
             self._plain_target()
+            self._fits(made.plan, asked.outputs)
         self.session = made.session(seed=asked.seed)
 
     def _compiled(self) -> Compiled:
@@ -111,17 +113,26 @@ class Network:
             refuse(text, self.columns.span, "is learnt from by none", remedy)
         return found[-1], phases[found[-1]].part
 
+    def _fits(self, plan: Plan, numbers: int) -> None:
+        """Raise `DlnError` E591 where the value is not so many numbers for each example: one for
+        each class, or as many as y has."""
+        path, classes = self.chain.paths[-1], self.asked.kind == "classifier"
+        values = plan.programs[plan.applied[path].program].values
+        shapes = [b.shape_at(2)[1:] for b in values]
+        if len(shapes) == 1 and prod(shapes[0]) == numbers and len(shapes[0]) <= 1:
+            return
+        shown = f"the shape [{', '.join(map(str, shapes[0]))}]"
+        how = f"{len(shapes)} values" if len(shapes) > 1 else shown
+        wanted = f"for each of {numbers} classes" if classes else f"for each of {numbers} in y"
+        text = f"a {self.asked.kind} takes a number {wanted}, and {path} gives {how}"
+        last = "dense(k), with label: class(k)" if classes else "dense(m), with y[m]"
+        refuse(text, self.span or self.columns.span, "takes it", f"let its last layer be {last}")
+
     def _domain(self, spec: Spec, plan: Plan) -> str:
         """Whether the value that a classifier takes its classes from are scores or probabilities.
         Raises `DlnError` E591 where it is neither, or not one for each class."""
-        path, k = self.chain.paths[-1], self.asked.classes
-        values = plan.programs[plan.applied[path].program].values
-        shapes = [", ".join(map(str, b.shape_at(2)[1:])) for b in values]
-        if shapes != [str(k)]:
-            how = f"{len(shapes)} values" if len(shapes) > 1 else f"the shape [{shapes[0]}]"
-            text = f"a classifier takes a number for each of {k} classes, and {path} gives {how}"
-            remedy = "let its last layer be dense(k), with label: class(k)"
-            refuse(text, self.span or self.columns.span, "takes it", remedy)
+        path = self.chain.paths[-1]
+        self._fits(plan, self.asked.classes or 0)
         if self.chain.domain in ("logit", "prob"):
             return self.chain.domain
         results = spec.model.functions.applied[path].results.values()
@@ -179,8 +190,16 @@ class Network:
         self.session.train(phases, data={self.columns.data: dict(fields)})
 
     def step(self, fields: Mapping[str, Array]) -> None:
-        """One update of the phase on all of the arrays by field. Raises what `step` raises."""
-        self.session.step(self.phase, **self._made(fields))
+        """One update of the phase on all of the arrays by field. Raises `DlnError`: what a step
+        raises, E591 where the phase asks how many examples there are in all."""
+        try:
+            self.session.step(self.phase, **self._made(fields))
+        except DlnError as error:
+            if [p.code for p in error.problems] != ["E518"]:
+                raise
+            text = "partial_fit does not know how many examples there will be, from which epochs "
+            remedy = "fit, or a rate that does not change with epoch or progress"
+            refuse(f"{text}and progress follow", error.problems[0].span, "asks for it", remedy)
 
     def apply(self, x: Array) -> Array:
         """What the net gives for X [example, numbers]: [example, ...]. Raises what calls raise."""
@@ -205,9 +224,12 @@ class Network:
 
     # ---- kept ----------------------------------------------------------------------------------
 
-    def packed(self) -> tuple[Fitting, dict[str, Array], dict[str, Any]]:
-        """What it was asked, parameters and states by name, plain facts: all that it is."""
-        return self.asked, *resume.pack(self.session.state)
+    def packed(self) -> tuple[dict[str, Any], dict[str, Array], dict[str, Any]]:
+        """What it was asked, parameters and states by name, plain facts: all that it is, without
+        any class of dln."""
+        asked = dict(vars(self.asked))
+        asked["source"] = self.asked.source.path, self.asked.source.text
+        return asked, *resume.pack(self.session.state)
 
 
 def compiled(
@@ -228,10 +250,12 @@ def compiled_alone(
     return compiled(Source(path, text), {name: value for name, _, value in constants}, dtype)
 
 
-def unpacked(asked: Fitting, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Network:
+def unpacked(
+    asked: Mapping[str, Any], arrays: Mapping[str, Array], facts: Mapping[str, Any]
+) -> Network:
     """A network of what `packed` gave, arrays of parameters by path. Raises what reading and
     compiling its text raises."""
-    made = Network(asked)
+    made = Network(Fitting(**{**asked, "source": Source(*asked["source"])}))
     resume.load(made.session.state, arrays, facts)
     return made
 

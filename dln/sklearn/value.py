@@ -144,6 +144,9 @@ def value_of(
     if loss.odd:
         text = f"{one}, and this is more than instances one after another on {field}"
         refuse(text, loss.odd[0], "", f"put what comes before into the block; or {remedy}")
+    scores = [c for c in chains if c.domain in ("logit", "prob")]
+    if kind == "classifier" and len(scores) == 1:
+        return scores[0], loss.span
     if len(chains) != 1:
         how = f"several: {', '.join(map(str, chains))}" if chains else "no instance applied to it"
         refuse(f"{one}: {how}", loss.span, "is the loss", remedy)
@@ -182,9 +185,8 @@ def _codes(loss: Loss, chains: list[NetChain], fields: list[str]) -> NetChain:
     if len(set(found)) != 1:
         how = f"several: {', '.join(map(str, found))}" if found else "none"
         text = "a transformer gives the codes of decode(encode(x)), or the hidden units of a "
-        refuse(
-            f"{text}machine, and the loss has {how}", loss.span, "is the loss", _choices(loss.plan)
-        )
+        remedy = f"minimize sum((decode(encode(x)) - x)^2) ..., or {_choices(loss.plan)}"
+        refuse(f"{text}machine, and the loss has {how}", loss.span, "is the loss", remedy)
     return found[0]
 
 

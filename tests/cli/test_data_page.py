@@ -1,5 +1,6 @@
-"""`docs/data.md`, word for word: its specs are written as files, its lines of Python and its
-commands are run in order, and what they print is what stands there, but for seconds.
+"""`docs/data.md` and `docs/sklearn.md`, word for word: their specs are written as files, their
+lines of Python and commands are run in order, and what they print is what stands there, but for
+seconds.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "data.md"
+DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -23,14 +24,15 @@ def plain(text: str) -> str:
     return re.sub(r"  +", "  ", "\n".join(lines)).strip()
 
 
+@pytest.mark.parametrize("page", ["data.md", "sklearn.md"])
 def test_the_page_is_what_happens(
-    dln: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, dln: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    for kind, block in BLOCK.findall(PAGE.read_text("utf-8")):
+    for kind, block in BLOCK.findall((DOCS / page).read_text("utf-8")):
         if kind == "pycon":
-            part = doctest.DocTestParser().get_doctest(block, names, "data.md", "data.md", 0)
+            part = doctest.DocTestParser().get_doctest(block, names, page, page, 0)
             runner = doctest.DocTestRunner(verbose=False)
             said: list[str] = []
             runner.run(part, out=said.append, clear_globs=False)
