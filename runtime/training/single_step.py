@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from dln.compiler.plan import PhaseSpec, ProgramKey, ProgramKind
+from dln.compiler.plan import DataSpec, PhaseSpec, ProgramKey, ProgramKind
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.device.source_map import placed
@@ -19,7 +19,8 @@ from dln.runtime.execution.numeric_faults import strict
 from dln.runtime.execution.run_state import RunState
 from dln.runtime.execution.store import HostArray
 from dln.runtime.readers import handed
-from dln.runtime.readers.given import settled
+from dln.runtime.readers.frames import numbered
+from dln.runtime.readers.given import settled, to_host
 from dln.runtime.readers.validation import check_fields
 from dln.runtime.training.curvature_estimates import before_step
 from dln.runtime.training.duration import said_total
@@ -52,6 +53,7 @@ def _again(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -
 
 def _first(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -> float:
     """One update on arrays of a new form, and whatever is to be looked at twice."""
+    given = _by_number(state.plan.data[spec.data], given)
     with placed(state.plan.texts, spec.place):
         if spec.name not in state.store.states:
             begin(state, spec, counted=True)
@@ -72,6 +74,15 @@ def _first(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -
     return loss
 
 
+def _by_number(data: DataSpec, given: Given) -> Given:
+    """What was given, with the numbers of classes in place of words that the data set knows.
+    Raises `DlnError` E554 for another word."""
+    names = handed.names_of(data.source) if data.reader == "given" else data.names
+    known = {k: to_host(given[k]) for k in names.keys() & given.keys()}
+    words = {k: a for k, a in known.items() if isinstance(a, np.ndarray) and a.dtype.kind in "USO"}
+    return {**given, **{k: numbered(a, names[k], k) for k, a in words.items()}} if words else given
+
+
 def _remember(
     state: RunState, spec: PhaseSpec, key: ProgramKey, bound: Bound, given: Given
 ) -> None:
@@ -89,7 +100,7 @@ def gradient(
     """The gradient that an update of a phase moves a parameter by, of its shape: that of the lines
     which minimise over it, in a step after others with what these leave. Raises `DlnError` E564
     where the phase does not move it."""
-    key = ProgramKind.GRAD.of(spec.name)
+    key, given = ProgramKind.GRAD.of(spec.name), _by_number(state.plan.data[spec.data], given)
     program = state.plan.programs.find(key)
     known = [] if program is None else [b.key for b in program.values]
     if program is None or path not in known:

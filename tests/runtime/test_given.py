@@ -76,6 +76,24 @@ def test_every_way_to_hand_arrays_gives_what_a_file_gives(by_file: Any) -> None:
     assert max(row.error for row in gradcheck(compiled.session(), "fit")) < 1e-7
 
 
+def test_a_step_takes_the_names_of_classes() -> None:
+    """The order is that of the whole set: of a minibatch that lacks a class, too."""
+    text = OPEN.replace("label: class(k)", "label: class").replace("dense(k)", "dense(4)")
+    spec = dln.load(text)
+    assert repr(spec) == "Spec(text)"  # before it has been given anything
+    words = np.array(["ash", "beech", "cedar", "elm"])[LABEL]
+    made = spec.compile(data={"d": (X, words)})
+    one, other = made.session(seed=1), made.session(seed=1)
+    for rows in (LABEL > 0, LABEL > 1, LABEL > 1, LABEL > 1):
+        number, word = {"x": X[rows], "label": LABEL[rows]}, {"x": X[rows], "label": words[rows]}
+        assert one.step("fit", **number) == other.step("fit", **word)
+    slope = one.grad("fit", "f.W", **number)
+    np.testing.assert_array_equal(slope, other.grad("fit", "f.W", **word))
+    np.testing.assert_array_equal(one.params["f.W"], other.params["f.W"])
+    said = refused("E554", lambda: one.step("fit", x=X[:2], label=["oak", "ash"]))
+    assert "example 0 is 'oak', none of the classes ash, beech, cedar, elm" in said
+
+
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_frames_give_the_columns_of_their_names(library: str, by_file: Any) -> None:
     DataFrame = pytest.importorskip(library).DataFrame
