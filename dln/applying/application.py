@@ -81,7 +81,9 @@ class AppliedRun:
             return GivenArrays(str(path), of_npy(path), self.spec, raw, fields)
         if self.spec.reader in ("images", "idx", "text"):
             self._refuse_kept(kept, str(path))
-            found = loose.other_files(str(data), self.spec, self.feed, self.session)
+            if self.spec.reader != "images":
+                _there(path)
+            found = loose.other_files(str(data), self.spec, self.feed)
             if found is not None:
                 return found
         _there(path)
@@ -98,14 +100,15 @@ class AppliedRun:
     def outcomes(self, source: Any) -> Iterator[AppliedExamples]:
         """What comes out of all examples, in order. Raises `Begun` where it is to be begun anew,
         `DlnError` for data that are not as declared."""
-        for piece in source.pieces():
+        for piece in _read(source):
             with placed(self.session.plan.texts):
                 fields = self._fields(piece)
             given = {port: fields[name] for port, name in self.feed.ports.items()}
             ends = [p.name for p in self.applied.ports if p.domain == "length"]
             found = self.session.apply(self.path, **given)
             values = found if isinstance(found, dict) else {self.applied.results[0]: found}
-            yield AppliedExamples(piece, values, np.asarray(given[ends[0]]) if ends else None)
+            lengths = np.asarray(given[ends[0]]) if ends else piece.lengths
+            yield AppliedExamples(piece, values, lengths)
 
     def _fields(self, piece: NewExamples) -> Values:
         """The fields that are needed, of some examples."""
@@ -152,6 +155,21 @@ class AppliedRun:
             sink.put(told.columns(out.values, piece.kept, gone, piece.first, out.lengths))
         counts.examples += piece.count
         counts.without += 0 if gone is None else int(gone.sum())
+
+
+def _read(source: Any) -> Iterator[NewExamples]:
+    """The pieces of new data; refusals of the system as faults. Raises `Fault` E511."""
+    each = source.pieces()
+    while True:
+        try:
+            piece = next(each)
+        except StopIteration:
+            return
+        except OSError as e:
+            remedy = "check that the file exists and that you may read it"
+            raise Fault(f"cannot read {e.filename or source.said}: {e.strerror or e}", remedy,
+                        "E511") from e  # fmt: skip
+        yield piece
 
 
 def _there(path: Path) -> None:

@@ -44,6 +44,7 @@ class InstanceFeed:
     probable: frozenset[str]
     timed: frozenset[str]
     table: TableFacts | None
+    alphabet: str | None
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -243,6 +244,7 @@ def _needs(
         frozenset(k for k, n in results.items() if n.type.domain.name == "prob"),
         frozenset(k for k, n in results.items() if "time" in n.type.running),
         _table(data, asked),
+        data.alphabet,
     )  # fmt: skip
 
 
@@ -280,7 +282,8 @@ def _labels(
     for phase in reversed(list(plan.phases.values())):
         moved = (p for line in phase.lines for p in line.moves)
         if any(p.startswith((f"{owner}.", f"{owner}[")) for p in moved):
-            known = {f.name for f in plan.data[phase.data].fields if f.label} & set(phase.fields)
+            every = plan.data[phase.data].fields
+            known = {f.name for f in every if f.domain == "class"} & set(phase.fields)
             return tuple(f for f in data.fields if f in known and f not in ports.values())
     return ()
 

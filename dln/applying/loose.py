@@ -16,11 +16,10 @@ from dln.applying.feeding import InstanceFeed
 from dln.applying.pieces import NewExamples
 from dln.compiler.plan import DataSource, DataSpec, FieldSpec
 from dln.grammar.diagnostics import Fault
-from dln.runtime.readers import frames, readers
+from dln.runtime.readers import files, frames, readers
 from dln.runtime.readers.folders import pictures
 from dln.runtime.readers.folders.patterns import is_pattern
 from dln.runtime.readers.given import to_host
-from dln.runtime.session import Session
 
 MANY = 256  # pictures at a time
 
@@ -57,15 +56,14 @@ def _array(name: str, value: Any) -> Any:
     return found
 
 
-def other_files(data: str, spec: DataSpec, feed: InstanceFeed, session: Session) -> Any:
+def other_files(data: str, spec: DataSpec, feed: InstanceFeed) -> Any:
     """Pictures by a pattern or a folder, images in an idx file, a text; None for a table."""
     if spec.reader == "images":
         return NewPictures(data, spec)
     if spec.reader == "idx":
-        with open(data, "rb") as file:
-            if file.read(2) != b"\0\0":
-                return None
-        return NewIdx(data, spec, feed)
+        return NewIdx(data, spec, feed) if files.head(Path(data), 2) == b"\0\0" else None
+    if spec.reader == "text" and feed.alphabet and Path(data).suffix.lower() != ".csv":
+        return NewText(Path(data), spec, feed)
     return None
 
 
@@ -87,11 +85,16 @@ class NewPictures:
         self.source = DataSource("images", (name, *spec.args[1:]), options, base)
         self.said, self.notes = pattern, list[str]()
         self.asked = pictures.asked_of(self.source)
-        self.files = [f.path for f in pictures.found_by(self.source)[0]]
+        try:
+            found = pictures.found_by(self.source)[0]
+        except Fault as fault:
+            if fault.code != "E501":
+                raise
+            text = f"no picture is called {pattern}"
+            raise Fault(text, 'a folder, or a pattern as "new/*.png"', "E581") from None
+        self.files = [f.path for f in found]
         if not path.is_absolute():
             self.files = [Path(os.path.relpath(p)) for p in self.files]
-        if not self.files:
-            raise Fault(f"no picture is called {pattern}", "a pattern as new/*.png", "E581")
 
     def pieces(self) -> Iterator[NewExamples]:
         """All pictures, in order of their names, each with its name."""
@@ -104,6 +107,36 @@ class NewPictures:
             pixels = np.stack([pictures.pixels_of(p, self.asked) for p in some])
             names = {"file": [str(p) for p in some]}
             yield NewExamples(low, len(some), {"image": pixels}, kept=names, where=where)
+
+
+class NewText:
+    """A text in stretches as long as those learnt from, each by itself. The last one goes on with
+    its last letter, and ends where the text does."""
+
+    def __init__(self, path: Path, spec: DataSpec, feed: InstanceFeed) -> None:
+        self.said, self.notes = path.name, list[str]()
+        self.path, self.alphabet = path, str(feed.alphabet)
+        self.window = next(f.shape[0] for f in spec.raw if not f.name) - 1
+        self.text = files.decoded(path)
+        if not self.text:
+            raise Fault(f"{path} is empty", "a text", "E580")
+
+    def pieces(self) -> Iterator[NewExamples]:
+        """All stretches, in order. Raises `Fault` E580 for letters that were not learnt."""
+        codes, step = {c: i for i, c in enumerate(self.alphabet)}, 256 * self.window
+        for at in range(0, len(self.text), step):
+            some = self.text[at : at + step + 1]
+            strange = next((c for c in some if c not in codes), None)
+            if strange is not None:
+                line = self.text.count("\n", 0, self.text.index(strange)) + 1
+                text = f"{self.path}, line {line}: {strange!r} is none of the letters learnt from"
+                raise Fault(text, "replace it", "E580")
+            count = min(step, len(self.text) - at)
+            n = -(-count // self.window)
+            row = np.array([codes[c] for c in some.ljust(n * self.window + 1, some[-1])], np.int64)
+            cut = np.lib.stride_tricks.sliding_window_view(row, self.window + 1)[:: self.window]
+            ends = np.minimum(self.window, count - self.window * np.arange(n))
+            yield NewExamples(at // self.window, n, {"": cut[:n]}, lengths=ends)
 
 
 class NewIdx:

@@ -26,7 +26,7 @@ Arrays = dict[str, NDArray[Any]]
 class NewExamples:
     """Some examples from number `first` on: arrays of the reader (`raw`), or the fields themselves;
     cells that are handed through (`kept`), the examples that lack something (`gone`, [examples]),
-    and where an example stands."""
+    the `lengths` of stretches of a text, and where an example stands."""
 
     first: int
     count: int
@@ -34,6 +34,7 @@ class NewExamples:
     fields: Arrays = field(default_factory=dict)
     kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
     gone: NDArray[np.bool_] | None = None
+    lengths: NDArray[np.int64] | None = None
     where: Callable[[FieldSpec, int, int], str] = lambda f, example, element: ""
 
 

@@ -46,13 +46,19 @@ class ToldResults:
         each example, or each step, as there are classes."""
         timed = name in self.feed.timed
         axes = values.ndim - 1 - timed
-        fits = [k for k, f in self.labels.items() if axes == 1 and f.classes == values.shape[-1]]
-        return fits[0] if len(fits) == 1 and not (timed and self.labels[fits[0]].shape) else ""
+        return self._told_apart(values.shape[-1], timed) if axes == 1 else ""
+
+    def _told_apart(self, size: int, timed: bool) -> str:
+        fits = [k for k, f in self.labels.items() if f.classes == size
+                and (not f.shape or (timed and f.timed and len(f.shape) == 1))]  # fmt: skip
+        return fits[0] if len(fits) == 1 else ""
 
     def names_of(self, label: str) -> tuple[str, ...]:
         """What its classes are called: by their numbers where they have no names."""
         classes = self.labels[label].classes or 0
-        return self.spec.names.get(label) or tuple(map(str, range(classes)))
+        letters = self.feed.alphabet or ""
+        known = self.spec.names.get(label) or (tuple(letters) if len(letters) == classes else ())
+        return known or tuple(map(str, range(classes)))
 
     def likely(self, name: str, values: NDArray[Any]) -> NDArray[np.float64] | None:
         """Probabilities [..., class] of a result; None where it gives other numbers."""
@@ -77,7 +83,7 @@ class ToldResults:
         if not timed:
             found = [ToldColumn(k, list(cells)) for k, cells in kept.items()]
             for name, array in values.items():
-                found += self._blank(self._told(name, array), gone)
+                found += self._blank(self._told(name, array, False), gone)
             return found
         if len(timed) < len(values):
             raise Fault("some results run over time, others do not", "--to out.npz", "E582")
@@ -88,12 +94,12 @@ class ToldResults:
         found = [ToldColumn("example", first + example), ToldColumn("step", step)]
         found += [ToldColumn(k, [cells[i] for i in example.tolist()]) for k, cells in kept.items()]
         for name, array in values.items():
-            found += self._told(name, array[at])
+            found += self._told(name, array[at], True)
         return found
 
-    def _told(self, name: str, array: NDArray[Any]) -> list[ToldColumn]:
+    def _told(self, name: str, array: NDArray[Any], timed: bool) -> list[ToldColumn]:
         """A result [rows, ...] as columns."""
-        label = self._flat_label(array)
+        label = self._told_apart(array.shape[1], timed) if array.ndim == 2 else ""
         if label:
             return self._classes(name, label, array)
         flat = array.reshape(len(array), -1)
@@ -104,13 +110,6 @@ class ToldResults:
             return [ToldColumn(self._free(name), array)]
         return [ToldColumn(f"{name}[{','.join(map(str, np.unravel_index(i, array.shape[1:])))}]",
                      flat[:, i]) for i in range(flat.shape[1])]  # fmt: skip
-
-    def _flat_label(self, array: NDArray[Any]) -> str:
-        """The field of classes that rows of numbers tell apart, "" where they do not."""
-        if array.ndim != 2:
-            return ""
-        fits = [k for k, f in self.labels.items() if f.classes == array.shape[1]]
-        return fits[0] if len(fits) == 1 else ""
 
     def _classes(self, name: str, label: str, array: NDArray[Any]) -> list[ToldColumn]:
         names, likely = self.names_of(label), self.likely(name, array)
