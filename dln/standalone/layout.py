@@ -18,7 +18,7 @@ def broken(code: str, width: int = WIDTH) -> list[str]:
     if len(code) <= width:
         return [code]
     space = code[: len(code) - len(code.lstrip())]
-    opened = next((i for i, c in enumerate(code) if c in CLOSES), None)
+    opened = opening(code, width)
     if opened is None:
         return [code]
     rows, row = [code[: opened + 1]], f"{space}    "
@@ -28,6 +28,23 @@ def broken(code: str, width: int = WIDTH) -> list[str]:
             row = f"{space}    "
         row += piece if row.strip() else piece.lstrip()
     return [*rows, row.rstrip()]
+
+
+def opening(code: str, width: int) -> int | None:
+    """Where the first bracket opens that closes beyond the width, those inside of others apart; one
+    before it where that is too far to the right."""
+    depth = start = 0
+    before: int | None = None
+    for i, c in enumerate(code):
+        if c in CLOSES:
+            start, depth = start if depth else i, depth + 1
+        elif c in CLOSES.values():
+            depth -= 1
+            if not depth and i >= width - 1:
+                return before if start > 0.8 * width and before is not None else start
+            if not depth and i > start + 1:
+                before = start
+    return None
 
 
 def pieces(text: str) -> Iterator[str]:

@@ -6,23 +6,32 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from json import dumps
+from typing import Any
 
-from dln.compiler.plan import DataSpec, PhaseSpec, Plan, Program, ProgramKind
+import numpy as np
+from numpy.typing import NDArray
+
+from dln.compiler.plan import DataSpec, PhaseSpec, Plan, Program, ProgramKind, RawInput
 from dln.runtime.device.kernels import KERNELS
 from dln.runtime.readers import files, readers
+from dln.runtime.readers.tables import in_place
 from dln.standalone.cutting import function
 from dln.standalone.layout import broken, packed, remark
-from dln.standalone.program_text import functions, ident, table
+from dln.standalone.program_text import function_text, ident, table
 from dln.standalone.refusing import refuse
 from dln.standalone.training_text import PhaseText, keys_of
 
 RULE = "-" * 87
+FEW = 200
+"""Numbers that stand in the file itself."""
+
 SOURCES = {
     **dict.fromkeys(KERNELS, "runtime/device/kernels.py"),
-    **dict.fromkeys(("idx", "fields", "cast", "over", "report", "finished"),
-                    "standalone/pieces.py"),
-    **dict.fromkeys(("WORD", "words", "unit", "permutation", "replacement"),
-                    "runtime/readers/sampling_order.py"),
+    **dict.fromkeys(("idx", "fields", "drawn", "gather", "cast", "over", "report", "finished",
+                     "estimate"), "standalone/pieces.py"),
+    **dict.fromkeys(("WORD", "words", "unit", "permutation", "replacement", "stream", "balanced",
+                     "even"), "runtime/readers/sampling_order.py"),
+    "class_weights": "runtime/execution/programs.py",
     **dict.fromkeys(("blas_function", "gemm", "add_rows", "lying", "fits", "call"),
                     "runtime/device/openblas.py"),
 }  # fmt: skip
@@ -45,8 +54,9 @@ class Page:
     text: str
     path: str
     names: dict[str, str] = field(default_factory=dict)
-    needs: set[str] = field(default_factory=set)
     alike: dict[str, str] = field(default_factory=dict)
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    folders: str = ""
 
     def written(self) -> str:
         """All of it. Raises `DlnError` E586 for what cannot stand alone."""
@@ -95,13 +105,12 @@ class Page:
             name = named(key)
             while name in self.names.values():
                 name += "_"
-            text, used = functions([(program, name, said(program, key))], self.own)
+            text = function_text(program, name, said(program, key), self.own)
             body = re.sub(r"  #.*", "", text.split("\n", 2)[2])
             if body in self.alike:
                 self.names[key] = self.alike[body]
                 continue
             self.names[key] = self.alike[body] = name
-            self.needs |= used
             yield f"\n\n{text}"
 
     # ---- data ----------------------------------------------------------------------------------
@@ -126,23 +135,30 @@ class Page:
         sets = {name: self.plan.data[name] for name, _, _ in self.parts}
         yield header("data")
         folder = self.folder(sets.values())
+        if folder:
+            yield f"\nDATA = Path({dumps(folder)})  # where the files of the data are"
         yield from self.programs(ProgramKind.DATA.of(name) for name in sets)
-        yield "\n\ndef examples(limit=None, folder=DATA):"
+        self.folders = ", folder=DATA" if folder else ""
+        yield f"\n\ndef examples(seed=0, limit=None{self.folders}):"
         yield '    """The parts of the data that are learned from or watched, field by field."""'
-        for name, d in sets.items():
-            yield from broken(f"    {ident(name)} = {self.read(d)}")
+        read = {name: self.read(d) for name, d in sets.items()}
+        if self.arrays:
+            yield '    held = np.load(Path(__file__).with_suffix(".npz"))'
+        for name, text in read.items():
+            yield from broken(f"    {ident(name)} = {text}")
         yield "    return {"
         for (name, part, dtype), called in self.parts.items():
             d = self.plan.data[name]
             start, count = d.stretch(part) or (0, 0)
             program = self.names[str(ProgramKind.DATA.of(name))]
             size = f"min({count}, limit or {count})"
-            args = f"{program}, {ident(name)}, {start}, {size}, np.{dtype}"
-            yield from broken(f'        "{called}": fields({args}),')
+            made = {b.key: b.kind for b in self.plan.programs[ProgramKind.DATA.of(name)].values}
+            rint = [f.name for f in d.fields if f.kind == "index" and made[f.name] == "real"]
+            args = f"{program}, {ident(name)}, {start}, {size}"
+            args += ", seed" if d.drawn else f", np.{dtype}"
+            args += f", {rint!r}" if rint else ""
+            yield from broken(f'        "{called}": {"drawn" if d.drawn else "fields"}({args}),')
         yield "    }"
-        if folder:
-            self.needs.add("idx")
-        self.needs.add("fields")
 
     def folder(self, sets: Iterable[DataSpec]) -> str:
         """Where files are."""
@@ -157,8 +173,21 @@ class Page:
             return table(
                 {n: f"idx(folder / {dumps(p.name)})" for n, p in zip(names, paths, strict=True)}
             )
-        raw = readers.read(d.source)
-        return table({n or "raw": f"np.array({a.tolist()!r})" for n, a in raw.items()})
+        inputs = {b.key: b for b in self.plan.programs[ProgramKind.DATA.of(d.name)].inputs}
+        found = {}
+        for key, array in readers.read(d.source).items():
+            asked = inputs.get(str(RawInput(d.name, key)))
+            if asked is None:
+                continue
+            if array.shape[1:] != asked.shape_at(1)[1:]:
+                array = in_place(array, d.columns, asked.shape_at(1)[1])
+            if array.size <= FEW:
+                found[key or "raw"] = f"np.array({array.tolist()!r})"
+            else:
+                place = f"{d.name}.{key or 'raw'}"
+                self.arrays[place] = array
+                found[key or "raw"] = f"held[{dumps(place)}]"
+        return table(found)
 
     # ---- parameters and phases -----------------------------------------------------------------
 
@@ -181,6 +210,14 @@ class Page:
         yield '    """First values of all parameters, by path."""'
         yield f"    run, _, param = {self.names[str(key)]}(1, seed, {{}})"
         yield f"    run({zeros})"
+        for path, spec in plan.params.items():
+            if spec.joins is not None:
+                array = np.asarray(spec.joins)
+                yield from broken(f"    live = np.array({array.astype(int).tolist()!r})")
+                more = len(spec.shape) - array.ndim
+                index = f"[..., {', '.join(['None'] * more)}]" if more else ""
+                named = f'param["{path}"]'
+                yield from broken(f"    {named} = np.where(live{index} > 0, {named}, 0.0)")
         yield f"    return {{path: array.astype(np.{dtype}) for path, array in param.items()}}"
 
     def phase(self, phase: PhaseSpec) -> Iterator[str]:
@@ -193,9 +230,10 @@ class Page:
 
     def main(self) -> Iterator[str]:
         yield header("all of it")
-        yield "\n\ndef train(seed=0, epochs=None, limit=None, folder=DATA):"
+        yield f"\n\ndef train(seed=0, epochs=None, limit=None{self.folders}):"
         yield '    """Train all phases: the parameters, and all reports by phase and watch."""'
-        yield "    param, data, told = parameters(seed), examples(limit, folder), {}"
+        more = ", folder" if self.folders else ""
+        yield f"    param, data, told = parameters(seed), examples(seed, limit{more}), {{}}"
         for phase in self.phases:
             yield f"    train_{ident(phase.name)}(param, data, told, seed, epochs)"
         yield "    return param, told"
@@ -207,7 +245,8 @@ class Page:
         yield from (f"    {dumps(row.strip().rstrip(',') + ' ')}" for row in rows)
         if rows:
             yield ")"
-        yield MAIN
+        text = MAIN if self.folders else MAIN.replace(FOLDER, "").replace(", given.data", "")
+        yield text
 
     def helpers(self, body: str) -> Iterator[str]:
         """What is called, and what that calls."""
@@ -267,6 +306,9 @@ def said(program: Program, key: str) -> str:
     }.get(kind, key)
 
 
+FOLDER = """
+    say.add_argument("--data", type=Path, default=DATA, help="where the files of the data are")"""
+
 MAIN = '''
 
 def main():
@@ -290,11 +332,10 @@ if __name__ == "__main__":
 """
 
 
-def page(plan: Plan, phases: Iterable[PhaseSpec], text: str, path: str) -> str:
-    """The text of a file that trains some phases of a plan. Raises `DlnError` E586 for what cannot
-    stand alone."""
+def page(
+    plan: Plan, phases: Iterable[PhaseSpec], text: str, path: str
+) -> tuple[str, dict[str, NDArray[Any]]]:
+    """The text of a file that trains some phases of a plan, and the arrays that lie beside it.
+    Raises `DlnError` E586 for what cannot stand alone."""
     made = Page(plan, list(phases), text, path)
-    folder = made.folder(plan.data[name] for name, _, _ in made.parts)
-    found = made.written()
-    where = f"DATA = Path({dumps(folder)})  # where the files of the data are\n"
-    return found.replace("\n\n# ---- data", f"\n{where}\n\n# ---- data", 1)
+    return made.written(), made.arrays

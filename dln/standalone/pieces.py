@@ -21,8 +21,10 @@ def idx(path: Path) -> Any:
     return np.frombuffer(raw, kind, -1, 4 + 4 * raw[3]).reshape(shape)
 
 
-def fields(program: Any, raw: dict[str, Any], start: int, count: int, dtype: Any) -> dict[str, Any]:
-    """The fields of some examples, made by their program, 200 at a time."""
+def fields(
+    program: Any, raw: Any, start: int, count: int, dtype: Any, whole: Any = ()
+) -> dict[str, Any]:
+    """The fields of some examples, made by their program, 200 at a time; some are whole numbers."""
     made: dict[str, Any] = {}
     for low in range(0, count, 200):
         size = min(200, count - low)
@@ -31,10 +33,38 @@ def fields(program: Any, raw: dict[str, Any], start: int, count: int, dtype: Any
             array[...] = raw[key][start + low : start + low + size]
         run(*[0.0] * run.__code__.co_argcount)
         for key, array in left.items():
+            array = np.rint(array).astype(np.int64) if key in whole else array
             kind = dtype if array.dtype.kind == "f" else array.dtype
             made.setdefault(key, np.empty((count, *array.shape[1:]), kind))
             made[key][low : low + size] = array
     return made
+
+
+def drawn(
+    program: Any, raw: Any, start: int, count: int, seed: int, whole: Any = ()
+) -> dict[str, Any]:
+    """Raw fields, and a function that draws the fields of some examples at an update."""
+    kinds = {key: array.dtype for key, array in program(1, seed, {})[1].items()}
+    part = {key: raw[key][start : start + count].astype(kind) for key, kind in kinds.items()}
+
+    def draw(which: Any, update: int) -> dict[str, Any]:
+        run, into, left = program(len(which), seed, {})
+        for key, array in into.items():
+            part[key].take(which, 0, array, "clip")
+        run(*[update] * run.__code__.co_argcount)
+        return {key: np.rint(array) if key in whole else array for key, array in left.items()}
+
+    return {**part, "draw": draw}
+
+
+def gather(part: Any, which: Any, into: Any, update: int) -> None:
+    """Fill in some examples: those of a part, or as they are drawn at an update."""
+    made = part["draw"](which, update) if "draw" in part else None
+    for key, array in into.items():
+        if made is None:
+            part[key].take(which, 0, array, "clip")
+        else:
+            np.copyto(array, made[key], casting="unsafe")
 
 
 def cast(param: dict[str, Any], dtype: Any) -> dict[str, Any]:
@@ -42,7 +72,9 @@ def cast(param: dict[str, Any], dtype: Any) -> dict[str, Any]:
     return {path: array.astype(dtype, copy=False) for path, array in param.items()}
 
 
-def over(program: Any, data: dict[str, Any], which: Any, size: int, clocks: Any) -> Any:
+def over(
+    program: Any, data: dict[str, Any], which: Any, size: int, clocks: Any, update: int
+) -> Any:
     """The sum of what a program finds, over so many examples at a time, and how often it ran."""
     total, times, bound = np.array(0.0), 0, None
     for low in range(0, len(which), size):
@@ -50,11 +82,24 @@ def over(program: Any, data: dict[str, Any], which: Any, size: int, clocks: Any)
         if bound is None or len(some) != size:
             bound = program(len(some))
         run, into, left = bound
-        for key, array in into.items():
-            data[key].take(some, 0, array, "clip")
+        gather(data, some, into, update)
         run(*clocks)
         total, times = total + np.array(left["watch"], np.float64), times + 1
     return total, times
+
+
+def estimate(
+    program: Any, data: Any, which: Any, size: int, clocks: Any, update: int, state: Any, paths: Any
+) -> None:
+    """States that are means over some examples, so many at a time."""
+    for low in range(0, len(which), size):
+        some = which[low : low + size]
+        run, into, left = program(len(some))
+        gather(data, some, into, update)
+        run(*clocks)
+        for path in paths:
+            share = left[path] * (len(some) / len(which))
+            state[path][...] = share if not low else state[path] + share
 
 
 def report(told: Any, phase: str, watch: str, update: int, epoch: int, value: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from json import dumps
 
@@ -65,7 +65,6 @@ class Writing:
     own: str
     names: dict[str, str] = field(default_factory=dict)
     functions: Mapping[str, str] = field(default_factory=dict)
-    helpers: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
 
     @property
@@ -90,8 +89,6 @@ class Writing:
             word, opens = match[1], match[2]
             if opens and word in self.functions:
                 return f"np.{self.functions[word]}{opens}"
-            if opens:
-                self.helpers.add(word)
             return self.names.get(word, word) + opens
 
         code = re.sub(
@@ -108,9 +105,9 @@ class Writing:
         return re.sub(r"[^ -~]+", "?", f"{where}  {line.formula}").strip()
 
 
-def function(program: Program, name: str, said: str, own: str) -> tuple[str, set[str]]:
-    """The text of a program as a function of a name, which says something of itself; and the
-    helpers that it calls. `own` is the file of the spec."""
+def function_text(program: Program, name: str, said: str, own: str) -> str:
+    """The text of a program as a function of a name, which says something of itself; `own` is the
+    file of the spec."""
     bare = re.findall(r"^    (\w+) = xp\.([\w.]+)$", program.text, re.MULTILINE)
     w = Writing(program, own, functions={a: b for a, b in bare})
     head = arrays(w)
@@ -132,7 +129,7 @@ def function(program: Program, name: str, said: str, own: str) -> tuple[str, set
     text = [f"def {name}(n, seed, param, state={{}}, whole={{}}):", f'    """{said}"""', *head, ""]
     text += [f"    def run({asked}):", *(body or ["        pass"]), ""]
     text += broken(f"    return run, {table(given)}, {table(left)}")
-    return "\n".join(text), w.helpers
+    return "\n".join(text)
 
 
 def table(names: Mapping[str, str]) -> str:
@@ -177,9 +174,3 @@ def constant(w: Writing, b: Buffer) -> list[str]:
     name = w.called(b, f"c{len(w.names)}")
     text = repr(value).replace("inf", "np.inf").replace("nan", "np.nan")
     return broken(f"    {name} = np.array({text}, {w.dtype(b)})")
-
-
-def functions(programs: Iterable[tuple[Program, str, str]], own: str) -> tuple[str, set[str]]:
-    """Several programs, each with its name and what it says, one after the other."""
-    made = [function(*each, own) for each in programs]
-    return "\n\n\n".join(text for text, _ in made), set().union(*(used for _, used in made))

@@ -9,7 +9,6 @@ from dln.grammar.diagnostics import Fault
 from dln.runtime.device.source_map import placed
 from dln.standalone.training_text import ORDERS, TIME
 
-READERS = ("idx", "rows")
 Reason = tuple[str, Place | None]
 
 
@@ -26,11 +25,8 @@ def refuse(plan: Plan, phases: Sequence[PhaseSpec]) -> None:
 
 def reasons(plan: Plan, phases: Iterable[PhaseSpec]) -> Iterator[Reason]:
     """Each with its place."""
-    for path, param in plan.params.items():
-        if param.joins is not None:
-            yield f"parameters with dead entries yet ({path})", param.place
     for phase in phases:
-        for what, there in of_phase(phase).items():
+        for what, there in of_phase(plan, phase).items():
             if there:
                 yield f"{what} yet", phase.place
         for program in (plan.programs[key] for key in (*phase.steps, *phase.until)):
@@ -44,17 +40,18 @@ def reasons(plan: Plan, phases: Iterable[PhaseSpec]) -> Iterator[Reason]:
                 yield "a watch of this kind yet", w.place
 
 
-def of_phase(phase: PhaseSpec) -> dict[str, object]:
+def of_phase(plan: Plan, phase: PhaseSpec) -> dict[str, object]:
     """What a phase may have that a file cannot, and whether it does."""
     by_update = any(w.every is not None and w.every[1] == "update" for w in phase.watches)
     return {
         "a descent along lines": phase.descent,
-        "estimated states": phase.estimates,
-        "a stream": phase.order == "stream" or phase.carried,
+        "what is handed to parameters with dead entries": any(
+            plan.params[p].joins for p in phase.starts
+        ),
         f"examples in the order {phase.order}": phase.order not in ORDERS,
+        "classes of data that are drawn": plan.data[phase.data].drawn
+        and (phase.balanced or phase.weighed),
         "steps that are done several times": phase.rounds,
-        "states with a row for each example": phase.kept,
-        "weights of classes": phase.weighed,
         "what a phase was at its best": phase.handed,
         "a phase that time ends": phase.duration[1] == "second",
         "updates that hear of watches": phase.heard,
@@ -75,10 +72,12 @@ def of_program(program: Program, place: Place | None, until: bool) -> Iterator[R
 
 def of_data(data: DataSpec, part: str) -> Iterator[Reason]:
     """What is special about a data set."""
-    if data.reader not in READERS:
-        yield f"data that are read by {data.reader} yet", data.place
-    if data.drawn:
-        yield "data that are drawn yet", data.place
+    if data.reader == "given":
+        yield "data that are given from Python yet", data.place
+    if data.reader == "images":
+        yield "data that are read by images yet", data.place
+    if any(f.ends for f in data.fields):
+        yield "sequences of unequal lengths yet", data.place
     if data.measured:
         yield "what is measured of data yet", data.place
     if data.stretch(part) is None:

@@ -26,12 +26,15 @@ ORDERS = {
     "shuffled": "permutation(count, seed, {site}, epoch)",
     "replacement": "replacement(count, count, seed, {site}, epoch)",
     "file": "np.arange(count)",
+    "stream": "stream(count, batch)",
+    "balanced": 'balanced(part["{by}"], seed, {site}, epoch)',
+    "even": 'even(part["{by}"], seed, {site}, epoch)',
 }
 """How the examples of an epoch are ordered; of one example there is one order."""
 
-TIME: Mapping[object, str] = {
-    "epoch": "epoch", "update": "update", "progress": "update / total", "looked": "True",
-}  # fmt: skip
+TIME = ("epoch", "update", "progress", "looked")
+NOW, THEN = ("update", "epoch"), ("update + 1", "(update + 1) // per_epoch")
+"""The update and the epoch before an update, and after it."""
 
 
 class PhaseText:
@@ -61,11 +64,15 @@ class PhaseText:
         batch = "count" if p.batch is None else f"min({p.batch}, count)"
         yield "    count = len(next(iter(part.values())))"
         yield f"    batch = {batch}"
-        yield "    per_epoch = -(-count // batch)"
+        each = "count // batch" if p.order == "stream" else "-(-count // batch)"
+        yield f"    per_epoch = {each}"
         yield self.total()
         yield from self.begin()
+        yield from self.weights()
         yield "    bound = {}"
-        yield from (f"    {ident(w.name)}_sum, {ident(w.name)}_seen = 0.0, 0" for w in self.summed)
+        yield from (
+            f"    {ident(w.name)}_sum, {ident(w.name)}_seen = np.zeros(()), 0" for w in self.summed
+        )
         yield "    for update in range(total):"
         yield "        epoch, place = divmod(update, per_epoch)"
         yield from self.order()
@@ -129,13 +136,36 @@ class PhaseText:
             yield f'        kind = {self.real} if array.dtype.kind == "f" else array.dtype'
             yield "        state[path] = array.astype(kind)"
 
+    def weights(self) -> Iterator[str]:
+        """The weights of classes, by what there is to learn from."""
+        for path, by in self.phase.weighed:
+            value = f'class_weights(part["{by}"], len(state["{path}"]))'
+            yield from broken(f'    state["{path}"][...] = {value}')
+
     def zeros(self, program: Program) -> str:
         return ", ".join("0.0" for _ in program.clocks)
 
     def order(self) -> Iterator[str]:
-        form = ORDERS[self.phase.order].format(site=site_number(f"{self.phase.name}.order"))
+        p = self.phase
+        site = site_number(f"{p.name}.order")
+        form = ORDERS[p.order].format(site=site, by=p.balanced)
         yield "        if place == 0:"
         yield f"            order = {form}"
+        if p.carried:
+            yield "            # from window to window, from zero on"
+            listed = ", ".join(f'"{path}"' for path in p.carried)
+            yield from broken(f"            for path in ({listed},):")
+            yield "                state[path][...] = 0.0"
+        for spec in p.estimates:
+            program = self.plan.programs[spec.program]
+            yield f"            if epoch % {spec.every} == 0:"
+            args = f"n, seed, cast(param, np.{program.dtype}), state"
+            yield f"                program = lambda n: {self.names[str(spec.program)]}({args})"
+            listed = ", ".join(f'"{path}"' for path in spec.states)
+            call = f"estimate(program, part, order[:{spec.sample}], {program.capacity}"
+            yield from broken(
+                f"                {call}, [{self.clocks(program)}], update, state, ({listed},))"
+            )
 
     def update(self) -> Iterator[str]:
         """The update itself."""
@@ -143,22 +173,32 @@ class PhaseText:
         step = self.names[str(self.phase.step)]
         yield f"            bound[len(which)] = {step}(len(which), seed, param, state)"
         yield "        run, into, left = bound[len(which)]"
-        yield "        for key, array in into.items():"
-        yield '            part[key].take(which, 0, array, "clip")'
+        if self.plan.data[self.phase.data].drawn:
+            yield "        gather(part, which, into, update)"
+        else:
+            yield "        for key, array in into.items():"
+            yield '            part[key].take(which, 0, array, "clip")'
         yield f"        run({self.clocks(self.step, 'update + 1 == total')})"
         for w in self.summed:
             seen = "len(which)" if w.per_example else "1"
             yield f'        {ident(w.name)}_sum = {ident(w.name)}_sum + left["watch:{w.name}"]'
             yield f"        {ident(w.name)}_seen += {seen}"
 
-    def clocks(self, program: Program, looked: str = "True") -> str:
-        """What `run` of a program is given."""
-        return ", ".join(looked if c == "looked" else self.clock(c) for c in program.clocks)
-
-    def clock(self, c: Clock) -> str:
-        if isinstance(c, WatchReport):
-            return f'told["{self.phase.name}.{c.watch}"][-1][2]'
-        return TIME[c]
+    def clocks(self, program: Program, looked: str = "True", at: tuple[str, str] = NOW) -> str:
+        """What `run` of a program is given, at an update of an epoch."""
+        known = {
+            "update": at[0],
+            "epoch": at[1],
+            "progress": f"({at[0]}) / total",
+            "looked": looked,
+        }
+        if at == NOW:
+            known["progress"] = "update / total"
+        found = dict[Clock, str](known.items())
+        for c in program.clocks:
+            if isinstance(c, WatchReport):
+                found[c] = f'told["{self.phase.name}.{c.watch}"][-1][2]'
+        return ", ".join(found[c] for c in program.clocks)
 
     # ---- watches -------------------------------------------------------------------------------
 
@@ -174,7 +214,7 @@ class PhaseText:
                 program = self.plan.programs[key]
                 args = f"1, seed, cast(param, np.{program.dtype}), state"
                 yield f"            run, _, left = {self.names[str(key)]}({args})"
-                yield f"            run({self.clocks(program)})"
+                yield f"            run({self.clocks(program, at=THEN)})"
                 yield '            if left["until"]:'
                 yield "                total = update + 1"
                 yield "                break"
@@ -192,17 +232,18 @@ class PhaseText:
         space = head if not head.strip() else " " * (len(head) - len(head.lstrip()) + 4)
         if head.strip():
             yield head
-        yield from (f"{space}{row}" for row in self.value(w))
+        for row in self.value(w, (update, epoch)):
+            yield from broken(f"{space}{row}")
         yield from broken(
             f'{space}report(told, "{self.phase.name}", "{w.name}", {update}, {epoch}, value)'
         )
 
-    def value(self, w: WatchSpec) -> Iterator[str]:
+    def value(self, w: WatchSpec, at: tuple[str, str]) -> Iterator[str]:
         """The value of a watch."""
         name = ident(w.name)
         if w in self.summed:
             yield f"value = {name}_sum" if w.total else f"value = {name}_sum / {name}_seen"
-            yield f"{name}_sum, {name}_seen = 0.0, 0"
+            yield f"{name}_sum, {name}_seen = np.zeros(()), 0"
             return
         key = w.program or ProgramKind.WATCH.of(self.phase.name, w.name)
         program = self.plan.programs[key]
@@ -211,10 +252,22 @@ class PhaseText:
         if w.on is not None:
             part = "examples"
             yield f'examples = data["{self.part(w.on.data, w.on.part, program)}"]'
-            yield "which = np.arange(len(next(iter(examples.values()))))"
+            number = "len(next(iter(examples.values())))"
+            rows = w.stream
+            yield (
+                f"which = np.arange({number})" if not rows else f"which = stream({number}, {rows})"
+            )
             size = f"{program.capacity}" if w.per_example else "len(which)"
+            if rows:
+                size = str(rows)
+                shapes = ", ".join(f'"{path}": {shape}' for path, shape in w.carried.items())
+                yield f"shapes = {{{shapes}}}"
+                real = f"np.{program.dtype}"
+                yield f"own = {{path: np.zeros(shape, {real}) for path, shape in shapes.items()}}"
+                bind = bind.replace(", state)", ", own)")
         yield f"program = {bind}"
-        yield f"value, times = over(program, {part}, which, {size}, [{self.clocks(program)}])"
+        clocks = self.clocks(program, at=at)
+        yield f"value, times = over(program, {part}, which, {size}, [{clocks}], {at[0]})"
         if not w.total:
             yield f"value = value / {'len(which)' if w.per_example else 'times'}"
 
@@ -241,9 +294,12 @@ def keys_of(plan: Plan, phase: PhaseSpec) -> Iterator[ProgramKey]:
         if w.program is not None:
             yield w.program
     yield from phase.until
+    yield from (spec.program for spec in phase.estimates)
 
 
 def stateful(plan: Plan, phase: PhaseSpec) -> bool:
     """Whether a phase has states that its programs read."""
     keys = (*phase.steps, *phase.until, *(w.program for w in phase.watches if w.program))
+    if phase.estimates or phase.weighed:
+        return True
     return any(b.place == "state" for key in keys for b in plan.programs[key].buffers)

@@ -20,7 +20,36 @@ import dln as package
 from dln.standalone.page import page
 
 SLOW = ("autoencoder", "feedforward", "vanishing", "backprop", "dbn_finetuned", "stacked_denoising",
-        "kmeans", "resnet", "vae", "pinn", "som")  # fmt: skip
+        "kmeans", "resnet", "vae", "pinn", "som", "rbm", "dbn", "lenet5", "char_rnn",
+        "min_char_rnn", "rnn_modes", "perceptron", "softmax", "hello", "long_lag", "lstm_variants",
+        "transformer", "skipgram", "contrast")  # fmt: skip
+
+
+MIXED = """data points = rows([[0, 1, 0], [1, 3, 1], [2, 5, 0], [3, 7, 1], [4, 9, 1], [5, 8, 0]]) {
+  x[2] ~ normal(raw[:2], 0.1)
+  label: class(2) = raw[2]
+}
+data still = rows([[0, 1, 0], [1, 3, 1], [2, 5, 0]]) {
+  x[2] = raw[:2]
+  label: class(2) = raw[2]
+}
+let net = dense(3, act = tanh)
+let out = dense(2)
+train fit on points batch 4 for 3 epochs {
+  z = x -> net -> out
+  minimize cross_entropy(z, label) over net, out with adam(lr = 0.01 * (1 - progress))
+  watch loss = cross_entropy(z, label) every 1 epoch
+  watch early = cross_entropy(z, label) every 2 updates
+  watch right = argmax(out(net(x))) == label on still every 3 updates
+}
+train more on still batch 2 order balanced(label) for 2 epochs after fit {
+  state chain[2]: real ~ bernoulli(0.5)
+  chain := 1 - chain
+  z = out(net(x + chain))
+  minimize cross_entropy(z, label) over out with sgd(lr = 0.1, momentum = 0.9)
+  watch total wrong = argmax(z) != label
+}
+"""
 
 
 def module(text: str, path: Path) -> ModuleType:
@@ -37,10 +66,12 @@ def compared(name: str, folder: Path, limit: int, epochs: int = 1, slow: bool = 
     spec = package.load(name)
     plan = (compiled := spec.compile()).plan
     names = [n for n, p in spec.facts.phases.items() if slow or not p.slow]
-    text = page(plan, [plan.phases[n] for n in names], spec.source.text, spec.source.path)
+    text, arrays = page(plan, [plan.phases[n] for n in names], spec.source.text, spec.source.path)
     session = compiled.session()
     session.train(tuple(names), epochs=epochs, limit=limit)
-    param, told = module(text, folder / f"{Path(name).stem}_alone.py").train(0, epochs, limit)
+    if arrays:
+        np.savez(folder / f"{spec.name}_alone.npz", allow_pickle=False, **arrays)
+    param, told = module(text, folder / f"{spec.name}_alone.py").train(0, epochs, limit)
     assert param.keys() == plan.params.keys()
     for path in plan.params:
         mine = np.asarray(session.params[path])
@@ -64,9 +95,14 @@ def readable(text: str) -> None:
 def test_the_perceptron_by_itself(tmp_path: Path) -> None:
     text = compared("mlp", tmp_path, 200)
     readable(text)
-    assert text.count("\n") < 450
+    assert text.count("\n") < 470
     assert "np.dot(x, net_h_W.T, out=t2)                      # 15  net.h.W @ x" in text
     assert "#  14 |   param W[m, n] ~ uniform(0, 1) / n" in text
+
+
+def test_states_streams_and_what_is_drawn(tmp_path: Path) -> None:
+    """What a phase may have beside minibatches, in a spec that nothing was built for."""
+    readable(compared(MIXED, tmp_path, 1000))
 
 
 @pytest.mark.slow

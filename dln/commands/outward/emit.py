@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from dln.options import Some, Wrong, compiled, settings, takes
 from dln.printing.files import put
@@ -31,11 +33,16 @@ def command(terminal: Terminal, /, spec: str, to: str | None, **given: Any) -> i
     made = compiled(terminal, spec, asked)
     chosen = select(made.spec, asked)
     phases = [made.plan.phases[name] for name in chosen.names]
-    text = page(made.plan, phases, made.spec.source.text, made.spec.source.path)
+    text, arrays = page(made.plan, phases, made.spec.source.text, made.spec.source.path)
     path = Path(to or f"{made.spec.name}.py")
     put(path, text.encode(), "free some space, or give another --to")
-    lines = text.count("\n")
+    lines, beside = text.count("\n"), path.with_suffix(".npz")
     terminal.say(f"wrote {path}: {lines} lines")
+    if arrays:
+        held = BytesIO()
+        np.savez_compressed(held, allow_pickle=False, **arrays)
+        put(beside, held.getvalue(), "free some space, or give another --to")
+        terminal.say(f"wrote {beside}, the data that it reads")
     terminal.data({"spec": made.spec.name, "file": str(path), "lines": lines,
                    "phases": list(chosen.names), "left_out": list(chosen.left_out)})  # fmt: skip
     return 0
