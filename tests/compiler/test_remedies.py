@@ -36,6 +36,16 @@ SET = """data d = rows([[1, 2], [3, 4], [5, 6]]) {
 FIT = "train fit on d.fit batch 2 for 1 update {\n"
 
 ROWS: dict[str, tuple[str, list[Change], str]] = {
+    "h_prev in a scan": (
+        SCAN.replace("h[t-1]", "h_prev").replace("VALUE", "[15, 22]"),
+        [("h_prev", "h[t-1]")],
+        "h[t-1]",
+    ),
+    "last_h in a scan": (
+        SCAN.replace("h[t-1]", "last_h").replace("VALUE", "[15, 22]"),
+        [("last_h", "h[t-1]")],
+        "h[t-1]",
+    ),
     "x[2 - t] in a scan": (
         SCAN.replace("+ x[t]", "+ x[2 - t]").replace("VALUE", "[27, 34]"),
         [

@@ -24,6 +24,7 @@ from dln.compiler.frontend.context.build_context import (
     Value,
 )
 from dln.compiler.frontend.context.place import Poisoned
+from dln.compiler.frontend.context.time_axis import step_before
 from dln.compiler.frontend.context.values import (
     CALLABLE,
     INDEX,
@@ -90,6 +91,9 @@ def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
     """The name that was meant, or the way to write what is called so elsewhere."""
     if _too_many(scope):
         return ""
+    body = b.calls[-1].body if b.calls else None
+    if body is not None and body.holds(span) and (before := step_before(body.text, name)):
+        return before
     inside = elsewhere(b, name, scope)
     if inside and meant_at(span) is not MOVED:
         return inside

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from dln.compiler.frontend.context import absences, lengths
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.frontend.context.place import Extent
@@ -9,6 +11,8 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.loop import row_type
 from dln.compiler.ir.tensor_type import TIME, TensorType
 from dln.grammar.diagnostics import Span
+
+OF_BEFORE = "prev|previous|last|old"  # as papers and programs call it
 
 
 def time_first(b: Build, node: Node, span: Span) -> Node:
@@ -139,3 +143,14 @@ def element(b: Build, node: Node, at: int, span: Span) -> Node:
     cut = make("slice", node, axis=0, start=at, stop=at + 1)
     made = make("reshape", cut, shape=type.shape, running=type.running)
     return lengths.there(b, made, lengths.extent(b, node.type.shape[0]), at, span)
+
+
+def step_before(body: str, name: str) -> str:
+    """`h[t-1]`, for `h_prev` or `last_h` in the text of a block whose scan defines `h[t]`."""
+    said = re.fullmatch(rf"(?:{OF_BEFORE})_?(\w+)|(\w+?)_?(?:{OF_BEFORE}|tm1)", name)
+    of = (said[1] or said[2]) if said is not None else ""
+    line = re.search(rf"^\s*{of}\[(\w+)\] *=", body, re.MULTILINE) if of else None
+    if line is None:
+        return ""
+    back = re.search(rf"\bscan {line[1]} in [^{{\n]*\bbackwards\b", body) is not None
+    return f"{of}[{line[1]}{'+' if back else '-'}1]"
