@@ -7,6 +7,7 @@ scikit-learn takes a while to import: what is tested imports it.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 from unittest import SkipTest
 
@@ -182,6 +183,38 @@ train fit on d batch 4 for 2 epochs {
     assert DlnClassifier(text, random_state=0).fit(X, Y).score(X, Y) > 0.5
 
 
+NAMED = TINY["DlnClassifier"].replace("class(k)", 'class("b", "d", "a")').replace("(k)", "(3)")
+
+
+def test_classes_that_a_spec_names_keep_its_order() -> None:
+    import pickle
+
+    from dln.sklearn import DlnClassifier
+
+    kinds = np.where(Y == "c", "d", Y)
+    fitted = DlnClassifier(NAMED, random_state=0).fit(X, kinds)
+    assert list(fitted.classes_) == ["a", "b", "d"]
+    z = by_hand(NAMED, {"x": X, "label": kinds, "weight": np.ones(24)}, n=4).net(X)
+    np.testing.assert_array_equal(fitted.decision_function(X), z[:, [2, 0, 1]])
+    again = pickle.loads(pickle.dumps(fitted)).partial_fit(X, kinds)
+    assert again.score(X, kinds) > 0.5
+
+
+def test_a_spec_without_weights_has_no_parameter_for_them() -> None:
+    from sklearn.ensemble import BaggingClassifier
+    from sklearn.utils.validation import has_fit_parameter
+
+    from dln.sklearn import DlnClassifier
+
+    text = TINY["DlnClassifier"].replace("weight * ", "").replace(", weight", "")
+    plain, weighed = DlnClassifier(text, random_state=0), DlnClassifier(NET)
+    assert not has_fit_parameter(plain, "sample_weight")
+    assert has_fit_parameter(weighed, "sample_weight")
+    assert BaggingClassifier(plain, n_estimators=2, random_state=0).fit(X, Y).score(X, Y) > 0.5
+    with pytest.raises(ValueError, match="E592"):
+        plain.partial_fit(X, Y, sample_weight=np.ones(24))
+
+
 # ---- what is refused ---------------------------------------------------------------------------
 
 TINY_NET = TINY["DlnClassifier"]
@@ -235,7 +268,7 @@ def test_what_else_is_refused() -> None:
     made = made.replace("- y", "- t")
     alone = TINY["DlnTransformer"].replace("g(f(x))", "f(x)[0]").replace("f, g", "f")
     numbers = X[:, 0]
-    for words, call in (
+    refusals: list[tuple[str, Callable[[], Any]]] = [
         ("does not know how many examples", lambda: DlnClassifier(clocked).partial_fit(X, Y)),
         ("there is no instance nett", lambda: DlnClassifier(TINY_NET, instance="nett").fit(X, Y)),
         ("there is no phase ft", lambda: DlnClassifier(TINY_NET, phase="ft").fit(X, Y)),
@@ -245,13 +278,16 @@ def test_what_else_is_refused() -> None:
         ("would not be y", lambda: DlnRegressor(made).fit(X, numbers)),
         ("numbers, and label of d is a class", lambda: DlnRegressor(TINY_NET).fit(X, numbers)),
         ("and the loss has none", lambda: DlnTransformer(alone).fit(X)),
-    ):  # fmt: skip
+        ("the class c, which the spec does not name", lambda: DlnClassifier(NAMED).fit(X, Y)),
+    ]
+    for words, call in refusals:
         with pytest.raises(DlnError, match=words):
             call()
-    for words, call in (
+    refusals = [
         ("name all classes", lambda: DlnClassifier(TINY_NET).partial_fit(X, ["a"] * 24)),
         ("Invalid parameter 'a__b'", lambda: DlnClassifier(TINY_NET).set_params(a__b=1)),
-    ):
+    ]
+    for words, call in refusals:
         with pytest.raises(ValueError, match=words):
             call()
 

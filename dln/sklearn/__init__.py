@@ -4,9 +4,9 @@ and a transformer, whose data set is `given(...)`."""
 from dln.grammar.diagnostics import Fault
 
 try:
-    import sklearn as sklearn
-except ModuleNotFoundError:
-    text = "dln.sklearn makes estimators of scikit-learn, which is not installed"
+    from sklearn.utils.validation import validate_data as validate_data
+except ImportError:
+    text = "dln.sklearn makes estimators of scikit-learn from 1.6 on, which is not installed"
     remedy = 'pip install "dln[sklearn]", or pip install scikit-learn'
     raise Fault(text, remedy, "E590").at(None) from None
 

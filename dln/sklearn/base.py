@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +25,28 @@ from dln.sklearn.columns import columns_of, source_of
 from dln.sklearn.network import Fitting, Network, refuse_weights, unpacked
 
 Array = NDArray[Any]
+
+
+class Weighing:
+    """A method that takes `sample_weight`, and says so where the spec has a field for weights:
+    scikit-learn hands weights to whatever has a parameter for them."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __get__(self, one: SpecEstimator | None, owner: type) -> Any:
+        bound = self.function.__get__(one, owner)
+        if one is None or one.takes_weights:
+            return bound
+
+        @wraps(self.function)
+        def unweighed(*args: Any, **named: Any) -> Any:
+            return bound(*args, **named)
+
+        said = signature(bound)
+        left = [p for name, p in said.parameters.items() if name != "sample_weight"]
+        vars(unweighed)["__signature__"] = said.replace(parameters=left)
+        return unweighed
 
 
 class SpecEstimator(BaseEstimator):  # type: ignore[misc]
@@ -61,6 +86,14 @@ class SpecEstimator(BaseEstimator):  # type: ignore[misc]
     def _columns(self) -> Any:
         return columns_of(source_of(self.spec), self._constants, self._kind)
 
+    @property
+    def takes_weights(self) -> bool:
+        """Whether the spec has a field for weights; also of one that cannot be read."""
+        try:
+            return self._columns().weight is not None
+        except DlnError:  # said by `fit`
+            return True
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         if self._kind != "transformer":
@@ -73,8 +106,9 @@ class SpecEstimator(BaseEstimator):  # type: ignore[misc]
 
     # ---- fitting -------------------------------------------------------------------------------
 
-    def _made(self, features: int, classes: int | None, outputs: int = 1) -> Network:
-        """The network for the sizes of arrays, with its first parameters."""
+    def _made(self, features: int, labels: Array | None, outputs: int = 1) -> Network:
+        """The network for the sizes of arrays, and the `labels` of classes [class], with its first
+        parameters."""
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         phases = self.phase
         if phases is None or isinstance(phases, str):
@@ -86,7 +120,8 @@ class SpecEstimator(BaseEstimator):  # type: ignore[misc]
         given = {k: arguments.constant(k, v) for k, v in self._constants.items()}
         asked = Fitting(
             self._kind, source_of(self.spec), given, tuple(phases), self.instance or "",
-            self.dtype, seed, features, classes, outputs,
+            self.dtype, seed, features, None if labels is None else len(labels), outputs,
+            () if labels is None else tuple(map(str, labels)),
         )  # fmt: skip
         return Network(asked)
 

@@ -24,10 +24,14 @@ WEIGHTS = ("weight", "weights", "sample_weight")
 """What a field of weights is called."""
 
 
+class SpecError(DlnError, ValueError):
+    """A spec or arrays that an estimator cannot be fitted to, as scikit-learn expects it."""
+
+
 class Columns(Record, eq=False):
     """The data set of a spec that an estimator hands its arrays to: the field that takes X, the one
     that takes y if there is one, the one that takes weights if there is one, its parts, and where
-    it stands."""
+    it stands. `words` are the names of the classes of y, where the spec says them."""
 
     data: str
     x: GivenField
@@ -35,6 +39,7 @@ class Columns(Record, eq=False):
     weight: GivenField | None
     parts: tuple[str, ...]
     span: Span | None
+    words: tuple[str, ...] = ()
 
 
 def source_of(spec: Any) -> Source:
@@ -55,14 +60,15 @@ def module_of(source: Source) -> s.Module:
 
 def refuse(message: str, span: Span | None, label: str = "", remedy: str = "") -> NoReturn:
     """Raise `DlnError` E591, of a spec that an estimator cannot be made of."""
-    raise DlnError([Problem("E591", message, span, label, remedy=remedy)])
+    raise SpecError([Problem("E591", message, span, label, remedy=remedy)])
 
 
 def columns_of(source: Source, constants: Mapping[str, object], kind: str) -> Columns:
     """The fields that an estimator of a `kind` (classifier, regressor, transformer) hands over.
     Raises `DlnError` E591 where the spec has not just one set with such fields."""
     kept, module = parsed(source.path, source.text)
-    found = given.described(given.asked(kept, module, load_used), constants)
+    wanting = given.asked(kept, module, load_used)
+    found = given.described(wanting, constants)
     spans = {item.name: item.span for item in module.items if isinstance(item, s.Data)}
     wanted = EXAMPLES[kind]
     if not found:
@@ -75,7 +81,11 @@ def columns_of(source: Source, constants: Mapping[str, object], kind: str) -> Co
         remedy = "split fit 0.8, valid 0.2 in one set in place of a second one"
         refuse(text, spans.get(names[1]), "is a second one", remedy)
     name = names[0]
-    return _fields(found[name], spans.get(name), kind)
+    asked = _fields(found[name], spans.get(name), kind)
+    domains = {p.name: p.domain for p in wanting.ports[name]}
+    domain = None if asked.target is None else domains[asked.target.name]
+    words = () if domain is None else tuple(word.value for word in domain.words)
+    return asked.changed(words=words)
 
 
 EXAMPLES = {
@@ -132,6 +142,11 @@ def sizes_of(asked: Columns, features: int, classes: int | None, outputs: int) -
         if target is not None:
             _shaped(asked, target, outputs, sizes)
         return sizes
+    if asked.words and len(asked.words) != classes:
+        text = (
+            f"{target.name} has the classes {', '.join(asked.words)}, and y has {classes} classes"
+        )
+        refuse(text, asked.span, "says which", f"{target.name}: class(k)")
     if isinstance(target.classes, str):
         sizes.setdefault(target.classes, classes)
         if sizes[target.classes] != classes:

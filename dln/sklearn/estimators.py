@@ -17,7 +17,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 
 from dln.grammar.diagnostics import DlnError
 from dln.sklearn import defaults
-from dln.sklearn.base import SpecEstimator
+from dln.sklearn.base import SpecEstimator, Weighing
 from dln.sklearn.network import Network
 
 Array = NDArray[Any]
@@ -36,6 +36,7 @@ class DlnClassifier(ClassifierMixin, SpecEstimator):  # type: ignore[misc]
     ) -> None:  # fmt: skip
         self._take(spec, phase, instance, dtype, random_state, constants)
 
+    @Weighing
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> DlnClassifier:
         """Train the spec on X [example, numbers] and y [example], classes of any kind.
 
@@ -47,11 +48,12 @@ class DlnClassifier(ClassifierMixin, SpecEstimator):  # type: ignore[misc]
         weight, kept = self._weighed(X, sample_weight)
         if len(np.unique(y[kept])) < 2:
             raise ValueError("DlnClassifier needs more than one class, and y has one class")
-        network = self._made(X.shape[1], len(labels))
+        network = self._made(X.shape[1], labels)
         network.train(network.fields(X[kept], y[kept], weight))
         self.classes_, self._network = labels, network
         return self
 
+    @Weighing
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> DlnClassifier:
@@ -65,7 +67,7 @@ class DlnClassifier(ClassifierMixin, SpecEstimator):  # type: ignore[misc]
                 raise ValueError(
                     "name all classes: partial_fit(X, y, classes=...); y has one class"
                 )
-            network = self._made(X.shape[1], len(labels))
+            network = self._made(X.shape[1], labels)
         else:
             labels, network = self.classes_, self._trained
         y = column_or_1d(y, warn=True)
@@ -126,6 +128,7 @@ class DlnRegressor(RegressorMixin, SpecEstimator):  # type: ignore[misc]
             pass
         return tags
 
+    @Weighing
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> DlnRegressor:
         """Train the spec on X [example, numbers] and y [example] or [example, numbers].
 
@@ -139,6 +142,7 @@ class DlnRegressor(RegressorMixin, SpecEstimator):  # type: ignore[misc]
         self._outputs, self._network = y.shape[1:], network
         return self
 
+    @Weighing
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> DlnRegressor:
         """One update of the phase on X [example, numbers] and y [example, ...]. Raises what `fit`
         raises."""
@@ -174,6 +178,7 @@ class DlnTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SpecEsti
     ) -> None:  # fmt: skip
         self._take(spec, phase, instance, dtype, random_state, constants)
 
+    @Weighing
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> DlnTransformer:
         """Train the spec on X [example, numbers], with classes y [example] where it learns them.
 
@@ -182,21 +187,21 @@ class DlnTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SpecEsti
         """
         return self._learnt(X, y, sample_weight, True)
 
+    @Weighing
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> DlnTransformer:
         """One update of the phase on X [example, numbers]. Raises what `fit` raises."""
         return self._learnt(X, y, sample_weight, False)
 
     def _learnt(self, X: Any, y: Any, sample_weight: Any, whole: bool) -> DlnTransformer:
         first = whole or not self.__sklearn_is_fitted__()
-        codes, classes = None, None
+        codes, labels = None, None
         if self._columns().target is None:
             X = validate_data(self, X, reset=first)
         else:
             X, y = validate_data(self, X, y, reset=first)
             labels, codes = np.unique(y, return_inverse=True)
-            classes = len(labels)
         weight, kept = self._weighed(X, sample_weight)
-        network: Network = self._made(X.shape[1], classes) if first else self._trained
+        network: Network = self._made(X.shape[1], labels) if first else self._trained
         fields = network.fields(X[kept], None if codes is None else codes[kept], weight)
         if whole:
             network.train(fields)

@@ -21,7 +21,15 @@ from dln.grammar import syntax as s
 from dln.grammar.diagnostics import DlnError, Problem, Source, Span, nearest
 from dln.runtime.session import Session
 from dln.runtime.training import resume
-from dln.sklearn.columns import Columns, columns_of, module_of, refuse, shape_of, sizes_of
+from dln.sklearn.columns import (
+    Columns,
+    SpecError,
+    columns_of,
+    module_of,
+    refuse,
+    shape_of,
+    sizes_of,
+)
 from dln.sklearn.value import NetChain, value_of
 from dln.spec import Compiled, Spec, from_source
 
@@ -32,7 +40,7 @@ Array = NDArray[Any]
 class Fitting:
     """What an estimator asks of a spec: its kind, its text, constants, the phases to train (all
     where it names none), the instance to give ("" for the loss's), the precision, the seed; then
-    the sizes of the arrays: numbers of X, classes, numbers of y."""
+    the sizes of the arrays: numbers of X, classes, numbers of y; what the classes are called."""
 
     kind: str
     source: Source
@@ -44,6 +52,7 @@ class Fitting:
     features: int
     classes: int | None = None
     outputs: int = 1
+    labels: tuple[str, ...] = ()
 
     @property
     def columns(self) -> Columns:
@@ -68,6 +77,7 @@ class Network:
         asked = self.asked
         self.columns = asked.columns
         self.sizes = sizes_of(self.columns, asked.features, asked.classes, asked.outputs)
+        self.order = self._ordered()
         made = self._compiled()
         self.phase, self.part = self._phase_of(made.plan.phases)
         plan, own = made.plan, self.columns
@@ -82,12 +92,25 @@ class Network:
             self._fits(made.plan, asked.outputs)
         self.session = made.session(seed=asked.seed)
 
+    def _ordered(self) -> Array:
+        """Which class of the spec each class of y is [class], where the spec names them."""
+        words, labels = self.columns.words, self.asked.labels
+        for label in labels if words else ():
+            if label not in words:
+                text = f"y has the class {label}, which the spec does not name"
+                refuse(text, self.columns.span, "names them", f"one of {', '.join(words)}")
+        named = (
+            [words.index(label) for label in labels] if words else range(self.asked.classes or 0)
+        )
+        return np.array(named, int)
+
     def _compiled(self) -> Compiled:
         """The spec with its open sizes bound. The classes of `label: class` are named by examples
         that stand for them."""
         asked, target = self.asked, self.columns.target
         bound, data = {**asked.constants, **self.sizes}, None
-        if asked.classes and target is not None and target.classes is None:
+        open_names = target is not None and target.classes is None and not self.columns.words
+        if asked.classes and open_names:
             part = f".{self.columns.parts[0]}" if self.columns.parts else ""
             x, codes = np.zeros((asked.classes, asked.features)), np.arange(asked.classes)
             data = {f"{self.columns.data}{part}": self.fields(x, codes, None)}
@@ -164,7 +187,8 @@ class Network:
         found = {asked.x.name: np.asarray(x).reshape(n, *shape_of(asked.x, self.sizes))}
         if asked.target is not None and y is not None:
             shape = shape_of(asked.target, self.sizes)
-            found[asked.target.name] = np.asarray(y).reshape(n, *shape)
+            codes = self.order[y] if len(self.order) else np.asarray(y)
+            found[asked.target.name] = codes.reshape(n, *shape)
         if asked.weight is not None:
             found[asked.weight.name] = np.ones(n) if weight is None else weight
         if weight is not None:
@@ -182,12 +206,19 @@ class Network:
                 text = f"sample_weight was given, and no phase reads {asked.weight.name}"
                 remedy = f"minimize {asked.weight.name} * ..."
                 said = Problem("E592", text, self.span, "leaves the weights out", remedy=remedy)
-                raise DlnError([said])
+                raise SpecError([said])
 
     def train(self, fields: Mapping[str, Array]) -> None:
         """Train the phases on arrays by field, from their start. Raises what training raises."""
         phases = list(self.asked.phases) or None
-        self.session.train(phases, data={self.columns.data: dict(fields)})
+        self.session.train(phases, data={self.columns.data: self._worded(fields)})
+
+    def _worded(self, fields: Mapping[str, Array]) -> dict[str, Array]:
+        """Arrays by field, with the names of classes where the spec has such."""
+        target, words = self.columns.target, self.columns.words
+        if target is None or not words:
+            return dict(fields)
+        return {**fields, target.name: np.array(words)[fields[target.name]]}
 
     def step(self, fields: Mapping[str, Array]) -> None:
         """One update of the phase on all of the arrays by field. Raises `DlnError`: what a step
@@ -202,14 +233,16 @@ class Network:
             refuse(f"{text}and progress follow", error.problems[0].span, "asks for it", remedy)
 
     def apply(self, x: Array) -> Array:
-        """What the net gives for X [example, numbers]: [example, ...]. Raises what calls raise."""
+        """What the net gives for X [example, numbers]: [example, ...], of a classifier in the order
+        of its classes. Raises what calls raise."""
         target, y = self.columns.target, None
         if target is not None:
-            y = np.zeros((len(x), *shape_of(target, self.sizes)))
+            y = np.zeros((len(x), *shape_of(target, self.sizes)), int)
         found = self._made(self.fields(x, y, None))[self.chain.field]
         for path in self.chain.paths:
             found = self.session.apply(path, found)
-        return np.asarray(found)
+        values = np.asarray(found)
+        return values[:, self.order] if self.asked.kind == "classifier" else values
 
     def _made(self, fields: Mapping[str, Array]) -> Mapping[str, Array]:
         """The fields that phases see, of what is handed: worked out as those of training are, with
@@ -218,7 +251,7 @@ class Network:
         if session.plan.data[data].plain:
             return fields
         dtype = session.plan.programs[session.plan.phases[self.phase].step].dtype
-        asked = {f"{data}.{self.part}": dict(fields)}
+        asked = {f"{data}.{self.part}": self._worded(fields)}
         part = session.datasets.limited(asked, None).part(data, self.part, dtype)
         return {f.name: part.field(f.name, session.device) for f in session.plan.data[data].fields}
 
@@ -264,4 +297,4 @@ def refuse_weights(asked: Columns) -> None:
     """Raise `DlnError` E592: weights are not left out in silence."""
     text = f"sample_weight was given, and {asked.data} has no field for it"
     remedy = "given(..., weight), and minimize weight * ..."
-    raise DlnError([Problem("E592", text, asked.span, "takes no weights", remedy=remedy)])
+    raise SpecError([Problem("E592", text, asked.span, "takes no weights", remedy=remedy)])

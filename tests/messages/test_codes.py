@@ -284,7 +284,7 @@ def without_pyarrow() -> None:
 
 def without_scikit_learn() -> None:
     ours = {name for name in sys.modules if name.startswith("dln.sklearn")}
-    with mock.patch.dict("sys.modules", {"sklearn": None}):
+    with mock.patch.dict("sys.modules", {"sklearn.utils.validation": None}):
         for name in ours:
             del sys.modules[name]
         import_module("dln.sklearn")
