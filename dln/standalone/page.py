@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from json import dumps
 from typing import Any
@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dln.compiler.model import Checking
 from dln.compiler.plan import DataSpec, PhaseSpec, Plan, Program, ProgramKind, RawInput
 from dln.runtime.device.kernels import KERNELS
 from dln.runtime.readers import files, readers
 from dln.runtime.readers.tables import in_place
+from dln.standalone.check_text import check_lines
 from dln.standalone.cutting import function
 from dln.standalone.layout import broken, packed, remark
 from dln.standalone.program_text import function_text, ident, table
@@ -28,7 +30,7 @@ FEW = 200
 SOURCES = {
     **dict.fromkeys(KERNELS, "runtime/device/kernels.py"),
     **dict.fromkeys(("idx", "fields", "drawn", "gather", "cast", "over", "report", "finished",
-                     "estimate"), "standalone/pieces.py"),
+                     "expect", "estimate"), "standalone/pieces.py"),
     **dict.fromkeys(("WORD", "words", "unit", "permutation", "replacement", "stream", "balanced",
                      "even"), "runtime/readers/sampling_order.py"),
     "class_weights": "runtime/execution/programs.py",
@@ -56,6 +58,7 @@ class Page:
     names: dict[str, str] = field(default_factory=dict)
     alike: dict[str, str] = field(default_factory=dict)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    checks: Sequence[Checking] = ()
     folders: str = ""
 
     def written(self) -> str:
@@ -245,7 +248,10 @@ class Page:
         yield from (f"    {dumps(row.strip().rstrip(',') + ' ')}" for row in rows)
         if rows:
             yield ")"
-        text = MAIN if self.folders else MAIN.replace(FOLDER, "").replace(", given.data", "")
+        told = list(check_lines(self.checks, [p.name for p in self.phases]))
+        yield from told
+        text = MAIN + CHECKED if told else MAIN.replace("param, told =", "param, _ =")
+        text = text if self.folders else text.replace(FOLDER, "").replace(", given.data", "")
         yield text
 
     def helpers(self, body: str) -> Iterator[str]:
@@ -306,6 +312,10 @@ def said(program: Program, key: str) -> str:
     }.get(kind, key)
 
 
+CHECKED = """
+    if given.epochs is None and given.limit is None:
+        checks(told)"""
+
 FOLDER = """
     say.add_argument("--data", type=Path, default=DATA, help="where the files of the data are")"""
 
@@ -320,7 +330,7 @@ def main():
     say.add_argument("--data", type=Path, default=DATA, help="where the files of the data are")
     say.add_argument("--save", help="write the parameters to this .npz file")
     given = say.parse_args()
-    param, _ = train(given.seed, given.epochs, given.limit, given.data)
+    param, told = train(given.seed, given.epochs, given.limit, given.data)
     if given.save:
         np.savez(given.save, **param)'''
 
@@ -333,9 +343,9 @@ if __name__ == "__main__":
 
 
 def page(
-    plan: Plan, phases: Iterable[PhaseSpec], text: str, path: str
+    plan: Plan, phases: Iterable[PhaseSpec], text: str, path: str, checks: Sequence[Checking] = ()
 ) -> tuple[str, dict[str, NDArray[Any]]]:
     """The text of a file that trains some phases of a plan, and the arrays that lie beside it.
     Raises `DlnError` E586 for what cannot stand alone."""
-    made = Page(plan, list(phases), text, path)
+    made = Page(plan, list(phases), text, path, checks=checks)
     return made.written(), made.arrays

@@ -114,3 +114,12 @@ def finished(told: Any, phase: str, updates: int, epochs: int, seconds: float) -
     mine = {k[len(phase) + 1 :]: v for k, v in told.items() if k.startswith(f"{phase}.")}
     said = "".join(f", {k} {v[-1][2]:.5g}" for k, v in mine.items() if isinstance(v[-1][2], float))
     print(f"{phase}: {updates:,} updates in {seconds:.1f} s{said}")
+
+
+def expect(text: str, found: Any, sign: str, wanted: Any, within: float = 0.0) -> None:
+    """Say whether what was found is what is expected."""
+    signs = {"<": found < wanted, "<=": found <= wanted, ">": found > wanted, ">=": found >= wanted}
+    signs |= {"==": abs(found - wanted) <= within, "!=": found != wanted}
+    near = f" within {within:.5g}" if within else ""
+    said = f"measured {found:.5g}  expected {sign} {wanted:.5g}{near}"
+    print(f"  {'passed' if signs[sign] else 'FAILED'}   {text}  {said}")

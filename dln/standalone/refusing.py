@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from dln.compiler.plan import DataSpec, PhaseSpec, Place, Plan, Program, WatchReport
+from dln.compiler.plan import DataSpec, PhaseSpec, Place, Plan, Program, ProgramKind, WatchReport
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.source_map import placed
-from dln.standalone.training_text import ORDERS, TIME
+from dln.standalone.training_text import ORDERS, TIME, keys_of
 
 Reason = tuple[str, Place | None]
 
@@ -25,17 +25,20 @@ def refuse(plan: Plan, phases: Sequence[PhaseSpec]) -> None:
 
 def reasons(plan: Plan, phases: Iterable[PhaseSpec]) -> Iterator[Reason]:
     """Each with its place."""
+    for key in map(ProgramKind.INIT.of, ("float64", "float32")):
+        if plan.params and key in plan.programs:
+            place = next(iter(plan.params.values())).place
+            yield from of_program(plan.programs[key], place, False)
     for phase in phases:
         for what, there in of_phase(plan, phase).items():
             if there:
                 yield f"{what} yet", phase.place
-        for program in (plan.programs[key] for key in (*phase.steps, *phase.until)):
-            yield from of_program(program, phase.place, bool(phase.until))
+        for key in keys_of(plan, phase):
+            until = key in phase.until
+            yield from of_program(plan.programs[key], phase.place, until)
         for on in (phase.on, *(w.on for w in phase.watches if w.on is not None)):
             yield from of_data(plan.data[on.data], on.part)
         for w in phase.watches:
-            if w.program is not None:
-                yield from of_program(plan.programs[w.program], w.place, False)
             if w.on is None and w.program is not None and (w.every or ("", ""))[1] != "update":
                 yield "a watch of this kind yet", w.place
 

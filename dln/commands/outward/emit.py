@@ -33,7 +33,8 @@ def command(terminal: Terminal, /, spec: str, to: str | None, **given: Any) -> i
     made = compiled(terminal, spec, asked)
     chosen = select(made.spec, asked)
     phases = [made.plan.phases[name] for name in chosen.names]
-    text, arrays = page(made.plan, phases, made.spec.source.text, made.spec.source.path)
+    text, arrays = page(made.plan, phases, made.spec.source.text, made.spec.source.path,
+                        made.spec.model.checks)  # fmt: skip
     path = Path(to or f"{made.spec.name}.py")
     put(path, text.encode(), "free some space, or give another --to")
     lines, beside = text.count("\n"), path.with_suffix(".npz")
