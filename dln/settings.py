@@ -29,6 +29,8 @@ class Settings:
     resume: str | None = None
     begun: str | None = None
     jobs: int | None = None
+    part: tuple[int, int] | None = None
+    gather: str | None = None
     memory_limit: int | None = None
     plot: bool = False
     asked: frozenset[str] = frozenset()

@@ -31,6 +31,8 @@ Varied = Mapping[str, Sequence[Mapping[str, Any]]]
 """The runs of each sweep, as constants with their values."""
 
 FILE, MACHINE, SUM = "sweep.json", "machine.json", "sum"
+CLAIM = "parts.json"
+"""What a directory has that parts of a sweep are gathered in."""
 ROOM = "free some space, or choose another directory with --out"
 KEPT = ("constants", "data", "backend", "dtype", "threads", "seed", "epochs", "limit", "phase",
         "slow")  # fmt: skip
@@ -55,6 +57,9 @@ class SweepDirectory:
         with allowed("make", given.out or "runs", ROOM):
             path = Path(given.out) if given.out else next_free(Path("runs"), f"{spec}-sweep")
             path.mkdir(parents=True, exist_ok=True)
+        if (path / CLAIM).exists():
+            remedy = "go on with it by --part, or give another --out"
+            raise Fault(f"{path} already holds parts of a sweep", remedy, "E540")
         if (path / FILE).exists():
             remedy = "go on with it by --resume, or give another --out"
             raise Fault(f"{path} already holds a sweep", remedy, "E540")
@@ -87,9 +92,9 @@ class SweepDirectory:
         resumed = cls(path, spec, text, data["only"], settings)
         for name, rows in data["sweeps"].items():
             done = [Row.of_data(r) for r in rows if not r.get("problems")]
-            numbers = {_key(c): i for i, c in enumerate(varied.get(name, ()))}
+            numbers = {key_of(c): i for i, c in enumerate(varied.get(name, ()))}
             resumed.rows[name] = {numbers[key]: r for r in done
-                                  if (key := _key(r.constants)) in numbers}  # fmt: skip
+                                  if (key := key_of(r.constants)) in numbers}  # fmt: skip
         return resumed
 
     def add(self, name: str, index: int, row: Row) -> None:
@@ -107,7 +112,7 @@ class SweepDirectory:
         facts = plain({"spec": self.spec, "text": sha256(self.text.encode()), "only": self.only,
                        "machine": sha256((self.path / MACHINE).read_bytes()),
                        "settings": settings, "sweeps": rows})  # fmt: skip
-        self.put(FILE, as_json({**facts, SUM: _sum(facts)}))
+        self.put(FILE, as_json({**facts, SUM: digest_of(facts)}))
 
     def put(self, name: str, content: bytes) -> Path:
         """Write a file, whole or not at all."""
@@ -126,11 +131,12 @@ def rows_as_csv(found: Mapping[str, Sequence[Row]]) -> bytes:
     return table(lines)
 
 
-def _key(constants: Mapping[str, Any]) -> str:
+def key_of(constants: Mapping[str, Any]) -> str:
+    """What tells the runs of a sweep from one another, as a text."""
     return json.dumps(plain(constants), sort_keys=True)
 
 
-def _sum(facts: Mapping[str, Any]) -> str:
+def digest_of(facts: Mapping[str, Any]) -> str:
     """The digest of what a sweep's file says beside it."""
     said = {k: v for k, v in facts.items() if k != SUM}
     return sha256(json.dumps(said, sort_keys=True).encode())
@@ -147,7 +153,7 @@ def read(folder: Path) -> dict[str, Any]:
         text = path.read_bytes()
     try:
         found: dict[str, Any] = json.loads(text)
-        if found[SUM] != _sum(found):
+        if found[SUM] != digest_of(found):
             raise ValueError("it has been changed")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         raise Fault(f"{path} is damaged: {e}", anew, "E541") from e

@@ -30,11 +30,8 @@ def sweep(terminal: Terminal, name: str, only: str | None, given: Settings) -> i
     """Run one sweep of a spec, or all; 1 if a run or an expectation failed, 130 if interrupted.
     Raises `DlnError` E016 for a spec without one."""
     path = find(name)
-    spec = load(path, given)
-    if not spec.model.sweeps:
-        raise DlnError([Problem("E016", f"{name} has no sweep", remedy="sweep width { ... }")])
-    for word in _overruled(spec, only, given):
-        terminal.say(f"note: {word} changes nothing: the sweep has values of its own for it")
+    spec = sweeping(name, path, given)
+    say_overruled(terminal, spec, only, given)
     folder = _folder(spec, path, only, given)
     with terminable():
         interrupted = False
@@ -42,7 +39,21 @@ def sweep(terminal: Terminal, name: str, only: str | None, given: Settings) -> i
             _all(terminal, path, spec, folder)
         except KeyboardInterrupt:
             interrupted = True
-        return _closing(terminal, name, spec, folder, interrupted)
+        return closing(terminal, name, spec, folder, interrupted)
+
+
+def sweeping(name: str, path: Path, given: Settings) -> Spec:
+    """A spec that has a sweep. Raises `DlnError` E016 for one without."""
+    spec = load(path, given)
+    if not spec.model.sweeps:
+        raise DlnError([Problem("E016", f"{name} has no sweep", remedy="sweep width { ... }")])
+    return spec
+
+
+def say_overruled(terminal: Terminal, spec: Spec, only: str | None, given: Settings) -> None:
+    """A note for each option that changes nothing."""
+    for word in _overruled(spec, only, given):
+        terminal.say(f"note: {word} changes nothing: the sweep has values of its own for it")
 
 
 def _overruled(spec: Spec, only: str | None, given: Settings) -> list[str]:
@@ -80,7 +91,7 @@ def _all(terminal: Terminal, path: Path, spec: Spec, folder: SweepDirectory) -> 
         if turn == 0:
             _hint(terminal, given, len(jobs), processes)
         _one(terminal, sweeps[name], folder, jobs, processes)
-        _summary(terminal, sweeps[name], folder.done(name), repeated(spec))
+        summary(terminal, sweeps[name], folder.done(name), repeated(spec))
 
 
 def _processes(given: Settings, runs: int) -> int:
@@ -135,30 +146,38 @@ def _one(
 # ---- what came out -----------------------------------------------------------------------------
 
 
-def _closing(
-    terminal: Terminal, name: str, spec: Spec, folder: SweepDirectory, interrupted: bool
-) -> int:
-    """The tally, the table and the pictures; the exit code."""
+def closing(
+    terminal: Terminal, name: str, spec: Spec, folder: SweepDirectory, interrupted: bool,
+    missing: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+) -> int:  # fmt: skip
+    """The tally, the table and the pictures; the exit code. `missing` are the runs of each sweep
+    that have no row yet."""
     found = {swept: folder.done(swept) for swept in folder.rows}
     rows = [r for some in found.values() for r in some]
     folder.put("table.csv", rows_as_csv(found))
     plots = _plots(terminal, spec, folder)
     terminal.result()
-    tally(terminal, [v for r in rows for v in r.verdicts])
-    broken = sum(bool(r.problems) for r in rows)
-    if broken:
-        terminal.result(f"{plural(broken, 'run')} broke off")
+    say_tally(terminal, rows)
     terminal.result(f"sweep directory: {folder.path}")
     if interrupted:
         terminal.say(f"interrupted; go on with: dln sweep {name} --resume {folder.path}")
     data = {k: [r.as_data() for r in some] for k, some in found.items()}
     means = {k: _means(spec.model.sweeps[k], some, repeated(spec)) for k, some in found.items()}
-    more = {"interrupted": True} if interrupted else {}
+    more: dict[str, Any] = {"interrupted": True} if interrupted else {}
+    more |= present(missing=missing)
     terminal.data({"spec": folder.spec, "sweeps": data, "sweep_dir": str(folder.path),
                    "plots": plots, **present(means=present(**means)), **more})  # fmt: skip
     if interrupted:
         return 130
-    return 1 if any(r.status == "failed" for r in rows) else 0
+    return 1 if missing or any(r.status == "failed" for r in rows) else 0
+
+
+def say_tally(terminal: Terminal, rows: Sequence[Row]) -> None:
+    """How many expectations passed, and how many runs broke off."""
+    tally(terminal, [v for r in rows for v in r.verdicts])
+    broken = sum(bool(r.problems) for r in rows)
+    if broken:
+        terminal.result(f"{plural(broken, 'run')} broke off")
 
 
 def _plots(terminal: Terminal, spec: Spec, folder: SweepDirectory) -> list[str]:
@@ -184,7 +203,7 @@ def repeated(spec: Spec) -> dict[str, str]:
     return found | dict.fromkeys(mentions.seeds(spec.syntax), "seeds")
 
 
-def _summary(
+def summary(
     terminal: Terminal, swept: Sweeping, rows: Sequence[Row], tries: Mapping[str, str]
 ) -> None:
     """Where seeds or folds are varied: mean and standard deviation of each report over them."""
@@ -205,7 +224,7 @@ def _summary(
 
 
 def _means(swept: Sweeping, rows: Sequence[Row], tries: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What `_summary` prints, for programs: nothing where a report is not a single number."""
+    """What `summary` prints, for programs: nothing where a report is not a single number."""
     found = []
     for some in over_seeds(rows, tries):
         same = {k: v for k, v in some[0].constants.items() if k not in tries}

@@ -20,6 +20,7 @@ from dln.running.verdict_text import status_of
 from dln.runtime.readers.read_cache import ReadCache
 from dln.settings import Settings
 from dln.spec import Spec, from_file
+from dln.sweep.begun import begun
 
 CACHE = ReadCache()
 """What this process has read of data files: its runs share it."""
@@ -30,7 +31,8 @@ class Row:
     """One run of a sweep: what was varied, what it reports, what it expects, or what went wrong.
 
     `seeds` are those that phases fix for themselves. `problems` are plain data, `error` is how a
-    person reads them.
+    person reads them. `read` are the files that it was worked out from, with their digests, where
+    it was recorded.
     """
 
     constants: dict[str, Any]
@@ -41,6 +43,7 @@ class Row:
     problems: list[dict[str, Any]] = field(default_factory=list)
     error: str = ""
     interrupted: str = ""
+    read: dict[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
@@ -73,9 +76,11 @@ def load(path: Path, given: Settings, constants: Mapping[str, object] | None = N
 
 
 def run_one(
-    terminal: Terminal, path: Path, name: str, constants: Mapping[str, Any], given: Settings
-) -> Row:
-    """Run a spec with some constants; `seed` is the run's seed where the spec has no such.
+    terminal: Terminal, path: Path, name: str, constants: Mapping[str, Any], given: Settings,
+    folder: Path | None = None,
+) -> Row:  # fmt: skip
+    """Run a spec with some constants; `seed` is the run's seed where the spec has no such. With a
+    `folder` it is a run directory while it is trained, and goes on with the one that is there.
 
     What a user can do wrong is in the row, so that the other runs of the sweep go on.
     """
@@ -90,7 +95,16 @@ def run_one(
         session = opened(compiled, given.seed, CACHE.read)
         silent = replace(terminal, quiet=terminal.quiet or not sys.stderr.isatty())
         swept = spec.model.sweeps[name]
-        row.interrupted = train(silent, session, select(spec, given, swept.phases), given)
+        selection = select(spec, given, swept.phases)
+        if folder is None:
+            row.interrupted = train(silent, session, selection, given)
+        else:
+            given = replace(given, constants={**given.constants, **own})
+            work = begun(folder, spec, compiled, given, str(path), selection.names)
+            with work.rundir as rundir:
+                row.read = work.read()
+                row.interrupted = train(silent, session, selection, given, rundir,
+                                        work.restored)  # fmt: skip
         if not row.interrupted:
             worker = expectations.Worker(spec.model, session, given.seed)
             check = Checking(name, False, swept.expects, swept.span)

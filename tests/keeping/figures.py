@@ -54,6 +54,13 @@ def failing(folder: Path, count: int) -> Counter[str]:
     return failing.failing(folder, range(1, count + 1), failing.in_this_process)
 
 
+def parts(folder: Path, count: int) -> Counter[str]:
+    """Kills of parts of a sweep that work side by side, each started again."""
+    from trials import parts  # late: the line above
+
+    return parts.killed(folder, count, outside=count > 2)
+
+
 def checkpoints(_: Path, count: int) -> Counter[str]:
     """Damaged checkpoints."""
     from trials import damage  # late: the line above
@@ -74,6 +81,7 @@ TRIALS: dict[str, tuple[Callable[[Path, int], Counter[str]], int]] = {
     "sweeps": (sweeps, 40),
     "kills": (kills, 200),
     "failing": (failing, 50),
+    "parts": (parts, 20),
     "checkpoints": (checkpoints, 20_000),
     "data": (data, 5_000),
 }

@@ -105,6 +105,27 @@ def resumed() -> None:
     made.session(seed=1).train(resume=run.newest())
 
 
+SWEPT = f"{NET}const n = 3\nsweep s {{\n  vary n in 1..2\n  report n\n}}\n"
+
+
+def parts(change: Callable[[], object], *words: str) -> Callable[[], object]:
+    """A part of a sweep in a directory to which something has been done since the first."""
+
+    def run() -> None:
+        written("net.dln", SWEPT)
+        first = ["sweep", "net.dln", "--part", "1/2", "--out", "rows", "-q", "--json"]
+        assert cli.carried_out(first) == 0
+        change()
+        cli.carried_out([*first[:6], *words])
+
+    return run
+
+
+def cut_short() -> None:
+    path = Path("rows/rows/s-1.json")
+    path.write_text(path.read_text()[:40])
+
+
 def refused(path: str) -> Callable[[], object]:
     """A run whose directory cannot be made."""
 
@@ -417,6 +438,9 @@ MADE: dict[str, Callable[[], object]] = {
     "E590": without_scikit_learn,
     "E591": estimator(),
     "E592": estimator(sample_weight=[1, 2]),
+    "E593": parts(lambda: written("net.dln", SWEPT.replace("2 epochs", "3 epochs"))),
+    "E594": command("sweep", "mlp", "--part", "3/20"),
+    "E595": parts(cut_short),
     "E600": lambda: session().step("fit", x=[[1e200]], t=[0.0]),
     "W300": warned(NET.replace("over net", "over net.W")),
     "W301": warned('let a = 1\ncheck "none" {\n  for i in [] {\n    expect i == 1\n  }\n}\n'),
