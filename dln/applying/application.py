@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,12 @@ from numpy.typing import NDArray
 
 from dln.applying import loose
 from dln.applying.feeding import InstanceFeed, feed_of
-from dln.applying.pieces import GivenArrays, NewExamples, of_npy
+from dln.applying.pieces import ROWS, GivenArrays, NewExamples, of_npy
 from dln.applying.plain_tables import PlainTable
 from dln.applying.results import ToldResults
 from dln.applying.tables import NewTable
 from dln.applying.writing import Sink
-from dln.compiler.plan import AppliedSpec, DataSpec
+from dln.compiler.plan import AppliedSpec, DataSpec, Program, memory
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.source_map import placed
 from dln.runtime.readers.table.pieces import Begun
@@ -32,6 +33,8 @@ from dln.runtime.session import Session
 from dln.spec import Spec
 
 ARRAYS = (".npz", ".npy")
+MEMORY = 256 << 20  # bytes for examples that go through at a time
+PLACES = ("arena", "input", "value")
 Values = dict[str, NDArray[Any]]
 
 
@@ -64,6 +67,7 @@ class AppliedRun:
         self.spec: DataSpec = session.plan.data[self.feed.data]
         program = session.plan.programs[self.applied.program]
         self.dtype = program.dtype
+        self.rows = _rows(program, self.spec, self.feed)
 
     # ---- new data ------------------------------------------------------------------------------
 
@@ -73,12 +77,12 @@ class AppliedRun:
         if not isinstance(data, str | PathLike):
             self._refuse_kept(kept, "arrays from Python")
             arrays = loose.arrays_of(data, self.spec, self.feed)
-            return GivenArrays("the data", arrays, self.spec, raw, fields)
+            return GivenArrays("the data", arrays, self.spec, raw, fields, self.rows)
         path = Path(data)
         if path.suffix.lower() in ARRAYS:
             self._refuse_kept(kept, f"{path.name}")
             _there(path)
-            return GivenArrays(str(path), of_npy(path), self.spec, raw, fields)
+            return GivenArrays(str(path), of_npy(path), self.spec, raw, fields, self.rows)
         if self.spec.reader in ("images", "idx", "text"):
             self._refuse_kept(kept, str(path))
             if self.spec.reader != "images":
@@ -105,10 +109,20 @@ class AppliedRun:
                 fields = self._fields(piece)
             given = {port: fields[name] for port, name in self.feed.ports.items()}
             ends = [p.name for p in self.applied.ports if p.domain == "length"]
-            found = self.session.apply(self.path, **given)
-            values = found if isinstance(found, dict) else {self.applied.results[0]: found}
+            values = self._values(given, piece.count)
             lengths = np.asarray(given[ends[0]]) if ends else piece.lengths
             yield AppliedExamples(piece, values, lengths)
+
+    def _values(self, given: Values, count: int) -> Values:
+        """The results for some examples, so many at a time as there is memory for."""
+        parts = []
+        for low in range(0, count, self.rows):
+            some = {port: array[low : low + self.rows] for port, array in given.items()}
+            found = self.session.apply(self.path, **some)
+            parts.append(found if isinstance(found, dict) else {self.applied.results[0]: found})
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
     def _fields(self, piece: NewExamples) -> Values:
         """The fields that are needed, of some examples."""
@@ -155,6 +169,18 @@ class AppliedRun:
             sink.put(told.columns(out.values, piece.kept, gone, piece.first, out.lengths))
         counts.examples += piece.count
         counts.without += 0 if gone is None else int(gone.sum())
+
+
+def _rows(program: Program, spec: DataSpec, feed: InstanceFeed) -> int:
+    """How many examples go through at a time: a power of two, as products of such sizes have the
+    bits of larger ones."""
+    many, few = (sum(memory(program, n)[k] for k in PLACES) for n in (1024, 512))
+    fields = sum(8 * prod(f.shape) for f in spec.fields if f.name in feed.fields)
+    fields += sum(8 * prod(f.shape) for f in spec.raw if f.name in feed.raw)
+    each, rows = (many - few) // 512 + 2 * fields, ROWS
+    while rows > 1 and rows * each > MEMORY:
+        rows //= 2
+    return rows
 
 
 def _read(source: Any) -> Iterator[NewExamples]:

@@ -53,15 +53,15 @@ class GivenArrays:
 
     def __init__(
         self, name: str, arrays: Mapping[str, Any], spec: DataSpec, raw: Sequence[str],
-        fields: Sequence[str],
+        fields: Sequence[str], rows: int = ROWS,
     ) -> None:  # fmt: skip
         self.said, self.name, self.notes = name, name, list[str]()
         self.raw = {f.name: f for f in spec.raw if f.name in raw}
         self.fields = {f.name: f for f in spec.fields if f.name in fields}
-        self.arrays = dict(arrays)
+        self.arrays, self.rows = dict(arrays), rows
         self.ends = {f.ends for f in self.fields.values() if f.ends}
         self.steps = {f.name: f.shape[0] for f in self.fields.values() if f.timed and f.ends}
-        self.as_raw = False
+        self.as_raw, self.partly = False, spec.columns is not None
         self.which = self._which()
 
     def _which(self) -> dict[str, str]:
@@ -75,9 +75,13 @@ class GivenArrays:
             if not lacking and names:
                 self.as_raw = kind is self.raw
                 return {n: n for n in names}
+        shapes = [np.shape(a)[1:] for a in held.values()]
         for kind in (self.raw, self.fields):
             only = [n for n in kind if n not in ends]
-            if len(only) == 1 and len(held) == 1:
+            fits = [kind[n].shape for n in only] == shapes and not (
+                kind is self.raw and self.partly
+            )
+            if (len(only) == len(held) == 1) and (fits or kind is self.fields):
                 self.as_raw = kind is self.raw
                 return {only[0]: next(iter(held))}
         there = ", ".join(held) or "nothing"
@@ -101,10 +105,11 @@ class GivenArrays:
         count = next(iter(counts.values()))
         if not count:
             raise Fault(f"{self.name} holds no examples", "at least one example", "E580")
-        for low in range(0, count, ROWS):
-            some = {n: np.asarray(self.arrays[held][low : low + ROWS])
+        most = min(self.rows, ROWS)
+        for low in range(0, count, most):
+            some = {n: np.asarray(self.arrays[held][low : low + most])
                     for n, held in self.which.items()}  # fmt: skip
-            size = min(ROWS, count - low)
+            size = min(most, count - low)
             self._fill(some, size)
             if self.as_raw:
                 raw = {n: self._shaped(n, a) for n, a in some.items() if n in self.raw}
@@ -130,7 +135,7 @@ class GivenArrays:
         want = self.raw[name].shape
         if array.shape[1:] != want:
             found = list(array.shape[1:]) or "one number"
-            text = f"{self.name}: each example of {name} is {found}, and was {list(want)}"
+            text = f"{self.name}: each example of {name or 'raw'} is {found}, and was {list(want)}"
             raise Fault(text, "examples of the shape that was learnt from", "E580")
         return array
 

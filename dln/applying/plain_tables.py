@@ -49,15 +49,17 @@ class PlainTable:
         found = {n: [names.index(n)] for n, f in wanted.items() if n in names and not f.shape}
         taken = {c for at in found.values() for c in at} | set(self.kept.values())
         others = {f.name for f in self.spec.fields} - set(wanted)
-        left = [i for i in range(self.dialect.width) if i not in taken
-                and (i >= len(names) or names[i] not in others)]  # fmt: skip
+        free = [i for i in range(self.dialect.width) if i >= len(names) or names[i] not in others]
+        left = [i for i in free if i not in taken]
         rest = [n for n in wanted if n not in found]
         if len(rest) == 1:
             f = wanted[rest[0]]
             many = f.shape[0] if len(f.shape) == 1 else 1
             only = list(self.feed.columns) if f.name == "" else []
-            if len(left) == many or (only and len(left) == len(only)):
-                return {**found, rest[0]: left}
+            both = [i for i in free if all(i not in at for at in found.values())]
+            for some in (left, both):  # a column may be kept and read
+                if len(some) == many or (only and len(some) == len(only)):
+                    return {**found, rest[0]: some}
         listed = ", ".join(names) or f"{self.dialect.width} columns without names"
         lacking = ", ".join(f"{n}{list(wanted[n].shape) or ''}" for n in rest) or "numbers"
         text = f"{self.path} holds {listed}, and {self.feed.data} takes {lacking}"

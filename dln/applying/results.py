@@ -175,7 +175,8 @@ class ToldResults:
 
 def _blanked(values: Any, gone: NDArray[np.bool_]) -> NDArray[Any]:
     """Values of a column with nothing where an example has no result."""
-    made = np.array(values, object)
+    made = np.empty(len(values), object)
+    made[:] = list(values)  # in their own precision
     made[gone] = None
     return made
 

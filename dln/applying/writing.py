@@ -73,6 +73,8 @@ def sink(to: str | None) -> Iterator[Sink]:
                 yield Parquet(stack, str(to), str(folder))
             else:
                 yield Npz(stack, str(to), str(folder), single=kind == ".npy")
+        except BrokenPipeError:
+            raise
         except OSError as e:
             why = e.strerror or str(e)
             remedy = "free some space, or give another --to"

@@ -229,6 +229,50 @@ def test_each_wrong_input_has_one_answer(at: Path, dln: Dln) -> None:
     assert json.loads(got.out)["ports"] == {"x": "x", "soil": "soil", "day": "day"}
 
 
+def test_other_forms_of_new_data(at: Path, dln: Dln) -> None:
+    """Rows that lack something keep their place; several results; a set that was no table."""
+    Path("old.csv").write_text("a,b\n1,2\n3,5\n2,2\n5,1\n")
+    Path("two.dln").write_text("""data d = table("old.csv") {
+  x[1] = [raw.a]
+  t = raw.b
+  set missing = drop
+}
+data r = rows([[0, 1, 0], [1, 0, 1]]) {
+  x[2] = raw[:2]
+  u = raw[2]
+}
+block pair(x[2]) -> low, map[2] {
+  map = x -> dense(2)
+  low = map[0]
+}
+let net = dense(1)
+let both = pair()
+train fit on d batch all for 1 update {
+  minimize (net(x)[0] - t)^2 over net with sgd(lr = 0.01)
+}
+train more on r batch all for 1 update {
+  minimize (both(x).low - u)^2 over both with sgd(lr = 0.01)
+}
+""")
+    assert dln("run", "two.dln", "-q").code == 0
+    session = open_run("runs/two-1")
+    Path("new.csv").write_text("id,a\nA,2\nB,NA\nC,4\n")
+    found = dln("apply", "runs/two-1", "net", "--data", "new.csv", "--keep", "id").out.split()
+    (two,), (four,) = session.net(np.array([[2.0], [4.0]]))
+    assert found == ["id,y[0]", "A," + str(two), "B,", "C," + str(four)]
+    held = session.predict("net", "new.csv")["y"][:, 0]
+    assert np.isnan(held).tolist() == [False, True, False] and held[2] == four
+    Path("new.csv").write_text("p,q\n0.5,2\n")
+    rows = list(csv.DictReader(io.StringIO(
+        dln("apply", "runs/two-1", "both", "--data", "new.csv", "--keep", "p").out)))  # fmt: skip
+    by_name = session.both(np.array([[0.5, 2.0]]))
+    assert list(rows[0]) == ["p", "low", "map[0]", "map[1]"] and rows[0]["p"] == "0.5"
+    assert np.float32(rows[0]["low"]) == by_name["low"][0]
+    assert [np.float32(rows[0][f"map[{i}]"]) for i in (0, 1)] == by_name["map"][0].tolist()
+    np.save("x.npy", np.array([[0.5, 2.0], [1.0, 1.0]], np.float32))
+    assert (session.predict("both", "x.npy")["low"][:1] == by_name["low"]).all()
+
+
 def test_what_is_no_run_is_refused(at: Path, dln: Dln) -> None:
     session = open_run("run")
     assert session.spec.name == "flowers" and session.results["learn"].watch["wrong"] >= 0
