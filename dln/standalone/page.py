@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from json import dumps
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,11 @@ from dln.compiler.plan import DataSpec, PhaseSpec, Plan, Program, ProgramKind, R
 from dln.runtime.device.kernels import KERNELS
 from dln.runtime.readers import files, readers
 from dln.runtime.readers.tables import in_place
-from dln.standalone.check_text import check_lines
+from dln.standalone.check_text import ascii_text, check_lines
 from dln.standalone.cutting import function
 from dln.standalone.layout import broken, packed, remark
 from dln.standalone.program_text import function_text, ident, table
-from dln.standalone.refusing import refuse
+from dln.standalone.refusing import refuse, refuse_applied
 from dln.standalone.training_text import PhaseText, keys_of
 
 RULE = "-" * 87
@@ -60,6 +61,7 @@ class Page:
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     checks: Sequence[Checking] = ()
     folders: str = ""
+    base: str = ""
 
     def written(self) -> str:
         """All of it. Raises `DlnError` E586 for what cannot stand alone."""
@@ -73,14 +75,39 @@ class Page:
         head = [*self.head(), *self.imports(body)]
         return re.sub(r"\n{4,}", "\n\n\n", "\n".join([*head, *parts])).rstrip() + CALL
 
+    def inference(self) -> str:
+        """What applies the instances, and nothing else. Raises `DlnError` E586, E587 where there is
+        none."""
+        plan = self.plan
+        refuse_applied(plan)
+        parts = [header("networks")]
+        for name, applied in plan.applied.items():
+            program = plan.programs[applied.program]
+            parts += self.programs([applied.program])
+            ports = [f.name for f in applied.ports]
+            parts += [f"\n\ndef apply_{ident(name)}(param, {', '.join(map(ident, ports))}):"]
+            parts += [f'    """{name} on examples, which are the first axis of all arrays."""']
+            call = f"{self.names[str(applied.program)]}(len({ident(ports[0])}), 0, "
+            parts += [f"    run, into, left = {call}cast(param, np.{program.dtype}))"]
+            parts += [f"    into[{dumps(p)}][...] = {ident(p)}" for p in ports]
+            parts += [f"    run({', '.join('0.0' for _ in program.clocks)})"]
+            values = ", ".join(f"left[{dumps(r)}]" for r in applied.results)
+            parts += [f"    return {values}"]
+        parts += [header("parameters"), LOADED]
+        parts += self.helpers("\n".join(parts))
+        body = "\n".join(parts)
+        head = [*self.head("it applies the networks"), *self.imports(body)]
+        return re.sub(r"\n{4,}", "\n\n\n", "\n".join([*head, *parts])).rstrip() + "\n"
+
     @property
     def own(self) -> str:
         return self.path.rsplit("/", 1)[-1]
 
-    def head(self) -> Iterator[str]:
+    def head(self, does: str = "python FILE trains, --help says more") -> Iterator[str]:
         """What it is, and the spec."""
-        yield f"# {self.plan.name}: written by dln from {self.own}, which follows. It needs NumPy"
-        yield "# alone: python FILE trains, --help says more. Beside a statement is its line."
+        own = remark(ascii_text(self.own), 40)
+        yield f"# Written by dln from {own}, which follows. It needs NumPy"
+        yield f"# alone: {does}. Beside a statement is its line."
         yield "#"
         for i, line in enumerate(self.text.rstrip().split("\n"), 1):
             yield from spec_line(i, line)
@@ -137,7 +164,7 @@ class Page:
         """What reads the data, and makes their fields."""
         sets = {name: self.plan.data[name] for name, _, _ in self.parts}
         yield header("data")
-        folder = self.folder(sets.values())
+        folder = self.base = self.folder(sets.values())
         if folder:
             yield f"\nDATA = Path({dumps(folder)})  # where the files of the data are"
         yield from self.programs(ProgramKind.DATA.of(name) for name in sets)
@@ -168,14 +195,18 @@ class Page:
         paths = [p for d in sets if d.reader == "idx" for p in files.files_of(d.source)]
         return str(paths[0].parent) if paths else ""
 
+    def where(self, path: Path) -> str:
+        """The call that reads an IDX file, of the folder of the first one or of another."""
+        if str(path.parent) == self.base:
+            return f"idx(folder / {dumps(path.name)})"
+        return f"idx(Path({dumps(str(path))}))"
+
     def read(self, d: DataSpec) -> str:
         """The call that reads a data set."""
         if d.reader == "idx":
             names = [f.name for f in d.raw]
             paths = files.files_of(d.source)
-            return table(
-                {n: f"idx(folder / {dumps(p.name)})" for n, p in zip(names, paths, strict=True)}
-            )
+            return table({n: self.where(p) for n, p in zip(names, paths, strict=True)})
         inputs = {b.key: b for b in self.plan.programs[ProgramKind.DATA.of(d.name)].inputs}
         found = {}
         for key, array in readers.read(d.source).items():
@@ -316,6 +347,13 @@ CHECKED = """
     if given.epochs is None and given.limit is None:
         checks(told)"""
 
+LOADED = '''
+
+def parameters(file=Path(__file__).with_suffix(".npz")):
+    """The parameters of a file, by path."""
+    with np.load(file) as held:
+        return {path: held[path] for path in held.files}'''
+
 FOLDER = """
     say.add_argument("--data", type=Path, default=DATA, help="where the files of the data are")"""
 
@@ -349,3 +387,8 @@ def page(
     Raises `DlnError` E586 for what cannot stand alone."""
     made = Page(plan, list(phases), text, path, checks=checks)
     return made.written(), made.arrays
+
+
+def inference_page(plan: Plan, text: str, path: str) -> str:
+    """The text of a file that applies the instances of a plan. Raises `DlnError` E586, E587."""
+    return Page(plan, [], text, path).inference()

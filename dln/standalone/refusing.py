@@ -23,6 +23,15 @@ def refuse(plan: Plan, phases: Sequence[PhaseSpec]) -> None:
             raise Fault(f"a file that stands alone cannot hold {what}", "", "E586")
 
 
+def refuse_applied(plan: Plan) -> None:
+    """Raise `DlnError` E586 for an instance that a file cannot apply, E587 where there is none."""
+    if not plan.applied:
+        raise Fault(f"{plan.name} has no instance that could be applied", "", "E587").at(None)
+    for applied in plan.applied.values():
+        for what, _ in of_program(plan.programs[applied.program], None, False):
+            raise Fault(f"a file that stands alone cannot hold {what}", "", "E586").at(None)
+
+
 def reasons(plan: Plan, phases: Iterable[PhaseSpec]) -> Iterator[Reason]:
     """Each with its place."""
     for key in map(ProgramKind.INIT.of, ("float64", "float32")):

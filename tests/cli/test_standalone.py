@@ -145,6 +145,20 @@ def test_the_page_is_what_the_commands_print(dln: Callable[..., Any]) -> None:
     assert f"error {said['fit.error'][-1][2]:.5g}`" in page
 
 
+def test_only_what_applies_the_nets(dln: Callable[..., Any], line: Path, tmp_path: Path) -> None:
+    """With the weights of a run beside it: the answers of its session."""
+    dln("run", str(line), "--out", "r")
+    got = dln("emit", str(line), "--to", "use.py", "--inference", "--weights", "r")
+    assert got.code == 0 and "wrote use.npz" in got.err
+    readable(text := Path("use.py").read_text())
+    made = module(text, tmp_path / "use.py")
+    session = package.load(line).compile().session()
+    session.load("r", partial=True)
+    x = np.array([[0.5], [2.0], [7.0]], np.float32)
+    assert np.array_equal(made.apply_line(made.parameters(), x), session.line(x))
+    assert "--inference" in dln("emit", str(line), "--weights", "r").err
+
+
 def test_what_cannot_stand_alone_is_refused(dln: Callable[..., Any]) -> None:
     got = dln("emit", "sparse_autoencoder", "--to", "net.py")
     assert got.code == 2 and "E586" in got.err and "sparse_autoencoder.dln:" in got.err
