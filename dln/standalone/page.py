@@ -175,7 +175,7 @@ class Page:
         if self.arrays:
             yield '    held = np.load(Path(__file__).with_suffix(".npz"))'
         for name, text in read.items():
-            yield from broken(f"    {ident(name)} = {text}")
+            yield from broken(f"    {ident(name)}_raw = {text}")
         yield "    return {"
         for (name, part, dtype), called in self.parts.items():
             d = self.plan.data[name]
@@ -184,7 +184,7 @@ class Page:
             size = f"min({count}, limit or {count})"
             made = {b.key: b.kind for b in self.plan.programs[ProgramKind.DATA.of(name)].values}
             rint = [f.name for f in d.fields if f.kind == "index" and made[f.name] == "real"]
-            args = f"{program}, {ident(name)}, {start}, {size}"
+            args = f"{program}, {ident(name)}_raw, {start}, {size}"
             args += ", seed" if d.drawn else f", np.{dtype}"
             args += f", {rint!r}" if rint else ""
             yield from broken(f'        "{called}": {"drawn" if d.drawn else "fields"}({args}),')

@@ -16,11 +16,15 @@ from json import dumps
 import numpy as np
 
 from dln.compiler.plan import Buffer, Extent, Line, Program
+from dln.runtime.device.kernels import KERNELS
+from dln.runtime.execution.sandbox import NAMES
 from dln.standalone.layout import broken, commented, packed
 
 KINDS = {"index": "np.int64", "bool": "np.bool_"}
 TAKEN = {"n", "seed", "param", "state", "whole", "np", "math", "run", "t", "i", "looked", "epoch",
-         "update", "progress", *keyword.kwlist}  # fmt: skip
+         "update", "progress", *keyword.kwlist, *NAMES, *KERNELS}  # fmt: skip
+OWN = re.compile(r"(?:[a-z]|gemm|add_rows|const)\d+")
+"""What programs, and this, call what nobody has named."""
 VIEW = re.compile(r"(w\d+) = ([vw]\d+(?:\.T|\[[:, None.]+\]|\.reshape\(-1\)))")
 FLAT = re.compile(r"(\w+)\.reshape\(\(\1\.shape\[0\](?: \* \1\.shape\[\d\])*,\)\)")
 FILL = re.compile(r"(v\d+)\.fill\((.*)\)")
@@ -76,7 +80,7 @@ class Writing:
 
     def called(self, buffer: Buffer, name: str) -> str:
         """A name for an array that nothing else has."""
-        while name in self.used or name in TAKEN:
+        while name in self.used or name in TAKEN or (buffer.key and OWN.fullmatch(name)):
             name += "_"
         self.used.add(name)
         self.names[buffer.name] = name
@@ -171,6 +175,6 @@ def constant(w: Writing, b: Buffer) -> list[str]:
         if near == value and abs(near) < np.inf:
             w.names[b.name] = repr(value)
             return []
-    name = w.called(b, f"c{len(w.names)}")
+    name = w.called(b, f"const{len(w.names)}")
     text = repr(value).replace("inf", "np.inf").replace("nan", "np.nan")
     return broken(f"    {name} = np.array({text}, {w.dtype(b)})")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from dln.compiler.plan import DataSpec, PhaseSpec, Place, Plan, Program, ProgramKind, WatchReport
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.source_map import placed
+from dln.standalone.program_text import ident
 from dln.standalone.training_text import ORDERS, TIME, keys_of
 
 Reason = tuple[str, Place | None]
@@ -32,8 +33,12 @@ def refuse_applied(plan: Plan) -> None:
             raise Fault(f"a file that stands alone cannot hold {what}", "", "E586").at(None)
 
 
-def reasons(plan: Plan, phases: Iterable[PhaseSpec]) -> Iterator[Reason]:
+def reasons(plan: Plan, phases: Sequence[PhaseSpec]) -> Iterator[Reason]:
     """Each with its place."""
+    names = [ident(phase.name) for phase in phases]
+    for phase, name in zip(phases, names, strict=True):
+        if names.count(name) > 1:
+            yield "phases whose names are one in Python", phase.place
     for key in map(ProgramKind.INIT.of, ("float64", "float32")):
         if plan.params and key in plan.programs:
             place = next(iter(plan.params.values())).place

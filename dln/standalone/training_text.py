@@ -209,7 +209,10 @@ class PhaseText:
                 if w.every is not None and w.every[1] == unit:
                     yield from self.take(w, "update + 1", "(update + 1) // per_epoch", self.due(w))
         if self.phase.until:
-            yield "        if place + 1 == per_epoch:"
+            clocks = [c for key in self.phase.until for c in self.plan.programs[key].clocks]
+            heard = {c.watch: None for c in clocks if isinstance(c, WatchReport)}
+            there = "".join(f' and "{self.phase.name}.{watch}" in told' for watch in heard)
+            yield f"        if place + 1 == per_epoch{there}:"
             for key in self.phase.until:
                 program = self.plan.programs[key]
                 args = f"1, seed, cast(param, np.{program.dtype}), state"

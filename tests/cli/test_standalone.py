@@ -26,26 +26,26 @@ SLOW = ("autoencoder", "feedforward", "vanishing", "backprop", "dbn_finetuned", 
 
 
 MIXED = """data points = rows([[0, 1, 0], [1, 3, 1], [2, 5, 0], [3, 7, 1], [4, 9, 1], [5, 8, 0]]) {
-  x[2] ~ normal(raw[:2], 0.1)
+  w0[2] ~ normal(raw[:2], 0.1)
   label: class(2) = raw[2]
 }
 data still = rows([[0, 1, 0], [1, 3, 1], [2, 5, 0]]) {
-  x[2] = raw[:2]
+  w0[2] = raw[:2]
   label: class(2) = raw[2]
 }
 let net = dense(3, act = tanh)
 let out = dense(2)
 train fit on points batch 4 for 3 epochs {
-  z = x -> net -> out
+  z = w0 -> net -> out
   minimize cross_entropy(z, label) over net, out with adam(lr = 0.01 * (1 - progress))
   watch loss = cross_entropy(z, label) every 1 epoch
   watch early = cross_entropy(z, label) every 2 updates
-  watch right = argmax(out(net(x))) == label on still every 3 updates
+  watch right = argmax(out(net(w0))) == label on still every 3 updates
 }
 train more on still batch 2 order balanced(label) for 2 epochs after fit {
   state chain[2]: real ~ bernoulli(0.5)
   chain := 1 - chain
-  z = out(net(x + chain))
+  z = out(net(w0 + chain))
   minimize cross_entropy(z, label) over out with sgd(lr = 0.1, momentum = 0.9)
   watch total wrong = argmax(z) != label
 }
@@ -101,7 +101,8 @@ def test_the_perceptron_by_itself(tmp_path: Path) -> None:
 
 
 def test_states_streams_and_what_is_drawn(tmp_path: Path) -> None:
-    """What a phase may have beside minibatches, in a spec that nothing was built for."""
+    """What a phase may have beside minibatches, in a spec that nothing was built for, with a
+    field that is called as programs call their views."""
     readable(compared(MIXED, tmp_path, 1000))
 
 
