@@ -85,11 +85,22 @@ def _one(name: str, decl: DataSource) -> Path:
     try:
         return locate(name, decl)
     except Fault as fault:
-        folder = Path(decl.override or Path(decl.base or ".", name))
-        if fault.code != "E502" or not folder.is_dir() or not (inside := _inside([folder])):
+        inside = _folder_held(name, decl) if fault.code == "E502" else ""
+        if not inside:
             raise
         remedy = f'"{name.rstrip("/")}/{inside}"'
         raise Fault(f"{name} is a folder, and {decl.reader} reads files", remedy, "E502") from None
+
+
+def _folder_held(name: str, decl: DataSource) -> str:
+    """The pattern of the files in a folder that a spec may read from; nothing outside is listed."""
+    base = Path(decl.base or ".")
+    if decl.override is None and (
+        "\0" in name or not (base / name).resolve().is_relative_to(base.resolve())
+    ):
+        return ""
+    folder = Path(decl.override or base / name)
+    return _inside([folder]) if folder.is_dir() else ""
 
 
 def _inside(folders: Sequence[Path]) -> str:
@@ -98,7 +109,7 @@ def _inside(folders: Sequence[Path]) -> str:
         held = [folder / n for folder in folders for n in _visible(folder)]
         if ends := Counter(p.suffix for p in held if p.suffix).most_common(1):
             return f"{depth}*{ends[0][0]}"
-        folders = [p for p in held if p.is_dir()]
+        folders = [p for p in held if p.is_dir() and not p.is_symlink()]
     return ""
 
 
