@@ -173,7 +173,7 @@ class Page:
         yield '    """The parts of the data that are learned from or watched, field by field."""'
         read = {name: self.read(d) for name, d in sets.items()}
         if self.arrays:
-            yield '    held = np.load(Path(__file__).with_suffix(".npz"))'
+            yield '    held = np.load(Path(__file__).with_suffix(".data.npz"))'
         for name, text in read.items():
             yield from broken(f"    {ident(name)}_raw = {text}")
         yield "    return {"

@@ -70,7 +70,7 @@ def compared(name: str, folder: Path, limit: int, epochs: int = 1, slow: bool = 
     session = compiled.session()
     session.train(tuple(names), epochs=epochs, limit=limit)
     if arrays:
-        np.savez(folder / f"{spec.name}_alone.npz", allow_pickle=False, **arrays)
+        np.savez(folder / f"{spec.name}_alone.data.npz", allow_pickle=False, **arrays)
     param, told = module(text, folder / f"{spec.name}_alone.py").train(0, epochs, limit)
     assert param.keys() == plan.params.keys()
     for path in plan.params:

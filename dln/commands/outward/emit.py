@@ -54,7 +54,7 @@ def command(
         text, arrays = page(made.plan, phases, source.text, source.path, made.spec.model.checks)
     path = Path(to or f"{made.spec.name}.py")
     put(path, text.encode(), "free some space, or give another --to")
-    lines, beside = text.count("\n"), path.with_suffix(".npz")
+    lines, beside = text.count("\n"), path.with_suffix(".npz" if inference else ".data.npz")
     terminal.say(f"wrote {path}: {lines} lines")
     if arrays:
         held = BytesIO()
