@@ -13,7 +13,7 @@ def broken(code: str, width: int = WIDTH) -> list[str]:
     outermost brackets, further in by four.
 
     >>> broken("f(a, bb, cc)", 10)
-    ['f(', '    a,', '    bb,', '    cc)']
+    ['f(', '    a, bb,', '    cc)']
     """
     if len(code) <= width:
         return [code]

@@ -121,8 +121,6 @@ class Page:
         yield ""
         yield 'os.environ["OPENBLAS_NUM_THREADS"] = "1"  # sums in one order, so the same bits'
         yield "import numpy as np"
-        yield ""
-        yield 'np.seterr(over="raise", divide="raise", invalid="raise")'
 
     # ---- programs ------------------------------------------------------------------------------
 
@@ -264,7 +262,8 @@ class Page:
 
     def main(self) -> Iterator[str]:
         yield header("all of it")
-        yield f"\n\ndef train(seed=0, epochs=None, limit=None{self.folders}):"
+        yield '\n\n@np.errstate(over="raise", divide="raise", invalid="raise")'
+        yield f"def train(seed=0, epochs=None, limit=None{self.folders}):"
         yield '    """Train all phases: the parameters, and all reports by phase and watch."""'
         more = ", folder" if self.folders else ""
         yield f"    param, data, told = parameters(seed), examples(seed, limit{more}), {{}}"
