@@ -26,8 +26,8 @@ MOST = 8  # panels of a picture
 ENTRIES = 7  # numbers of a watch that have a curve: as many as there are colours
 FILE = "curves.png"
 POINTS = 1000  # of a curve, at most
-LONG_ENOUGH = 10.0
-"""Seconds of training from which on the second that matplotlib takes is not noticed."""
+LONG_ENOUGH = 1.0
+"""Seconds of training from which on a picture, which takes about one, takes no longer than that."""
 
 
 class Series(NamedTuple):
