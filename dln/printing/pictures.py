@@ -11,7 +11,7 @@ import io
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -144,9 +144,9 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
         axes.set_xticks(range(len(panel.words)), panel.words)
     else:
         _scale(axes, "x", [c.x for c in panel.curves])
-        if all((c.x == c.x.round()).all() for c in panel.curves):
-            with suppress(AttributeError):  # a scale of powers has ticks of its own
-                axes.xaxis.get_major_locator().set_params(integer=True)
+        whole = all((c.x == c.x.round()).all() for c in panel.curves)
+        if whole and axes.get_xscale() == "linear":  # a scale of powers has ticks of its own
+            axes.xaxis.get_major_locator().set_params(integer=True)
     _scale(axes, "y", [c.y for c in panel.curves])
     if len(panel.curves) > 1:
         axes.legend()

@@ -250,3 +250,10 @@ def test_runs_are_compared(dln: Dln, spec: Path) -> None:
     ):
         wrong = dln("compare", *words)
         assert wrong.code == 2 and said in wrong.err and "Traceback" not in wrong.err
+
+
+def test_curves_over_many_decades_of_updates_are_drawn() -> None:
+    if not pictures.available():
+        pytest.skip("without matplotlib nothing is drawn")
+    curve = pictures.Curve("late", np.array([3.0, 6000.0]), np.array([1.0, 0.1]), "update")
+    assert pictures.of_panels([pictures.Panel("late", "update", (curve,))], ".png")
