@@ -142,13 +142,9 @@ def digest_of(facts: Mapping[str, Any]) -> str:
     return sha256(json.dumps(said, sort_keys=True).encode())
 
 
-def read(folder: Path) -> dict[str, Any]:
-    """What the file of a sweep says. Raises `Fault` E541 where there is none, or where a file of
-    the directory is not as it was left."""
-    path, anew = folder / FILE, "start a new sweep"
-    if not path.exists():
-        remedy = "name the directory that `dln sweep` printed"
-        raise Fault(f"{folder} holds no sweep to go on with", remedy, "E541")
+def sealed(path: Path, remedy: str, code: str) -> dict[str, Any]:
+    """What a file with its own digest says. Raises `Fault` with the code where it is not what was
+    written."""
     with allowed("read", path, ROOM):
         text = path.read_bytes()
     try:
@@ -156,7 +152,18 @@ def read(folder: Path) -> dict[str, Any]:
         if found[SUM] != digest_of(found):
             raise ValueError("it has been changed")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-        raise Fault(f"{path} is damaged: {e}", anew, "E541") from e
+        raise Fault(f"{path} is damaged: {e}", remedy, code) from e
+    return found
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What the file of a sweep says. Raises `Fault` E541 where there is none, or where a file of
+    the directory is not as it was left."""
+    path, anew = folder / FILE, "start a new sweep"
+    if not path.exists():
+        remedy = "name the directory that `dln sweep` printed"
+        raise Fault(f"{folder} holds no sweep to go on with", remedy, "E541")
+    found = sealed(path, anew, "E541")
     for name, said in ((MACHINE, found["machine"]), (SPEC, found["text"])):
         with allowed("read", folder / name, anew):
             is_now = sha256((folder / name).read_bytes())

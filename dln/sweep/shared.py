@@ -26,7 +26,7 @@ from dln.running import differences
 from dln.runtime.checkpoint.checkpoint import sha256
 from dln.runtime.checkpoint.rundir import machine
 from dln.settings import Settings
-from dln.sweep.directory import CLAIM, FILE, KEPT, ROOM, SUM, digest_of, key_of
+from dln.sweep.directory import CLAIM, FILE, KEPT, ROOM, SUM, digest_of, key_of, sealed
 from dln.sweep.row import Row, named
 
 ROWS, BEGUN = "rows", "begun"
@@ -67,7 +67,7 @@ class SharedDirectory:
         if not (path / CLAIM).is_file():
             message = f"{path} holds no parts of a sweep"
             raise Fault(message, "name the directory that --part was given by --out", "E593")
-        first = _read(path / CLAIM, ANEW)
+        first = sealed(path / CLAIM, ANEW, "E595")
         cls(path, spec, text, given)._agree(first, given.asked)
         return cls(path, spec, text, replace(given, **first["settings"]))
 
@@ -120,7 +120,7 @@ class SharedDirectory:
         path = self._file(name, index)
         if not path.exists():
             return None
-        facts = _read(path, f"remove {path}: its part, started again, runs it anew")
+        facts = sealed(path, f"remove {path}: its part, started again, runs it anew", "E595")
         row = Row.of_data(facts["row"])
         if facts["text"] != sha256(self.text.encode()):
             self._refuse(f"{path.name} is of another spec, or of another text of it")
@@ -184,19 +184,6 @@ def _locked(number: int) -> bool:
     except OSError:  # a file system that is mounted without locks
         return True
     return True
-
-
-def _read(path: Path, remedy: str) -> dict[str, Any]:
-    """What a file of the directory says. Raises `Fault` E595 where it is not what was written."""
-    with allowed("read", path, ROOM):
-        text = path.read_bytes()
-    try:
-        found: dict[str, Any] = json.loads(text)
-        if found[SUM] != digest_of(found):
-            raise ValueError("it has been changed")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-        raise Fault(f"{path} is damaged: {e}", remedy, "E595") from e
-    return found
 
 
 def _said(value: Any) -> str:
