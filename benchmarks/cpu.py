@@ -1,18 +1,21 @@
 """dln beside its peers on CPUs, on every workload, in one run.
 
-    python -m benchmarks.cpu [--quick] [-w mlp_b1,lenet_b64] [-i dln,JAX] [--rounds 9]
+    python -m benchmarks.cpu [--quick] [-w mlp_b1,lenet_b64] [-i dln,JAX] [--rounds 7]
         [--threads 2] [--processor] [--python PATH] [--python tensorflow=PATH] [-o FOLDER]
 
 Installs nothing: a peer that is not installed is named as absent, and so are data that are missing.
 `--python` names the Python that has the peers, or one of them. A whole run writes its record and
-`docs/performance.md`; a part of one does so with `-o` alone, into another folder. `--quick` takes
-some workloads and starts their programs at once: under three minutes on a machine that is quiet.
-On one that is not, `--threads 1 --processor` counts the time of the processor on one core.
+`docs/performance.md`; a part of one does so with `-o` alone, into another folder. Every program
+runs by itself for 1.5 s before its blocks of 0.5 s: a quarter of an hour in all. `--quick` takes
+some workloads, starts their programs at once, and lets them run for 1 s and 0.25 s: under three
+minutes on a machine that is quiet. On one that is not, `--threads 1 --processor` counts the time of
+the processor on one core.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -33,10 +36,10 @@ from dln import DlnError
 def main(words: list[str]) -> None:
     given = asked(words)
     pythons = dict(w.split("=", 1) if "=" in w else ("", w) for w in given.python)
-    rounds = given.rounds or (3 if given.quick else 9)
+    rounds = given.rounds or (3 if given.quick else 7)
     setting = Setting(pythons, given.threads, rounds, given.quick, given.processor)
     names = given.w.split(",") if given.w else list(QUICK if given.quick else WORKLOADS)
-    programs = given.i.split(",") if given.i else list(PROGRAMS)
+    programs = re.split(r",(?! )", given.i) if given.i else list(PROGRAMS)
     unknown = {*names} - {*WORKLOADS} | {*programs} - {*PROGRAMS}
     if unknown:
         known = f"workloads: {', '.join(WORKLOADS)}\nprograms: {', '.join(PROGRAMS)}"
@@ -54,7 +57,7 @@ def asked(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("benchmarks.cpu", description=__doc__.split("\n")[0])
     parser.add_argument("-w", metavar="NAMES", help=", ".join(WORKLOADS))
     parser.add_argument("-i", metavar="NAMES", help=", ".join(PROGRAMS))
-    parser.add_argument("--rounds", type=int, metavar="N", help="blocks of each program [9]")
+    parser.add_argument("--rounds", type=int, metavar="N", help="blocks of each program [7]")
     parser.add_argument("--threads", type=int, default=cores(), metavar="N", help="[all cores]")
     parser.add_argument("--python", action="append", default=[], metavar="[PACKAGE=]PATH")
     parser.add_argument("--processor", action="store_true", help="count time of the processor")

@@ -1,7 +1,9 @@
 """Workers of one workload side by side, timed in turns.
 
-All processes of a workload are alive at once; each round asks every one for a block of calls. Only
-what ran together is compared, since the speed of a machine drifts by the minute.
+All processes of a workload are alive at once. Each first runs by itself for a while, the same for
+all, so that caches and pools of threads are warm and whoever chooses something by its own times has
+chosen; then each round asks every one for a block of calls. Only what ran together is compared,
+since the speed of a machine drifts by the minute.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from typing import Any
 from benchmarks.peers import PROGRAMS
 
 ROOT = Path(__file__).parents[2]
-BLOCK = 0.12  # seconds of a block of calls, about
+BLOCK, SETTLE = 0.5, 1.5  # seconds of a block of calls, about, and of the calls before the first
+QUICK_BLOCK, QUICK_SETTLE = 0.25, 1.0  # the same, quick
 QUIET = 0.15  # cores that others may use during a block
 TRIES = 3
 TIMEOUT = 300.0  # seconds for the first steps
@@ -42,6 +45,8 @@ class Measured:
     others: list[float] = field(default_factory=list)
     """Cores that other processes used, in each round."""
     peak: int | None = None
+    threads: int | None = None
+    """Those that it had chosen in the end, if it is one that chooses."""
 
     def data(self) -> dict[str, Any]:
         return asdict(self)
@@ -54,10 +59,18 @@ class Setting:
     pythons: Mapping[str, str]
     threads: int
     rounds: int
-    together: bool = False
-    """Whether the workers start at once, which is quicker and disturbs their first steps."""
+    quick: bool = False
+    """Whether the workers start at once, which disturbs their first steps, and run for less."""
     processor: bool = False
     """Whether time is that of the processor, all threads of a program together."""
+
+    @property
+    def block(self) -> float:
+        return QUICK_BLOCK if self.quick else BLOCK
+
+    @property
+    def settle(self) -> float:
+        return QUICK_SETTLE if self.quick else SETTLE
 
     @property
     def tries(self) -> int:
@@ -106,15 +119,13 @@ class Worker:
         found: dict[str, Any] = json.loads(line)
         return found
 
-    def ask(self, calls: int, clock: str = "seconds") -> tuple[float, int | None]:
-        """Seconds of a call, of so many, and the peak of memory up to now. `clock` may be
-        `processor`."""
+    def ask(self, what: str, much: float) -> dict[str, Any]:
+        """Its answer to one question of `worker`."""
         given = self.process.stdin
         assert given is not None
-        given.write(f"{calls}\n")
+        given.write(json.dumps([what, much]) + "\n")
         given.flush()
-        said = self.answer(TIMEOUT)
-        return said[clock] / calls, said["peak"]
+        return self.answer(TIMEOUT)
 
     def last_words(self) -> str:
         self.process.wait()
@@ -143,14 +154,14 @@ def compared(work: Path, names: Iterable[str], setting: Setting) -> dict[str, Me
     try:
         for name in names:
             workers[name] = Worker(name, work, setting)
-            if not setting.together:
+            if not setting.quick:
                 found[name] = _begun(workers[name])
         for name, worker in workers.items():
             found[name] = found.get(name) or _begun(worker)
-            if setting.together:
+            if setting.quick:
                 found[name].first_step = None  # that of all of them
         alive = {n: w for n, w in workers.items() if not found[n].reason}
-        calls = {n: _calls(w) for n, w in alive.items()}
+        calls = {n: _calls(w, setting) for n, w in alive.items()}
         for _ in range(setting.rounds):
             for name, worker in alive.items():
                 _block(worker, calls[name], found[name], setting)
@@ -168,11 +179,10 @@ def _begun(worker: Worker) -> Measured:
     return Measured("", said["version"], said["values"], said["first_step"])
 
 
-def _calls(worker: Worker) -> int:
-    """How many calls make a block."""
-    once = worker.ask(1)[0]
-    steady = worker.ask(max(1, int(0.02 / once)))[0]
-    return max(1, int(BLOCK / steady))
+def _calls(worker: Worker, setting: Setting) -> int:
+    """How many calls make a block, once it has settled."""
+    steady: float = worker.ask("settle", setting.settle)["seconds"]
+    return max(1, int(setting.block / steady))
 
 
 def _block(worker: Worker, calls: int, into: Measured, setting: Setting) -> None:
@@ -180,10 +190,11 @@ def _block(worker: Worker, calls: int, into: Measured, setting: Setting) -> None
     tried, clock = [], "processor" if setting.processor else "seconds"
     for _ in range(setting.tries):
         before, mine, start = used(), used(worker.process.pid), time.perf_counter()
-        seconds, into.peak = worker.ask(calls, clock)
+        said = worker.ask("time", calls)
         passed = time.perf_counter() - start
+        into.peak, into.threads = said["peak"], said["threads"]
         others = max(0.0, used() - before - (used(worker.process.pid) - mine)) / passed
-        tried.append((others, seconds))
+        tried.append((others, said[clock] / calls))
         if others < QUIET:
             break
     others, seconds = min(tried)

@@ -44,6 +44,8 @@ class Table:
     left_out: Mapping[str, str]
     others: float
     """Cores that other processes used, median over blocks."""
+    threads: Mapping[str, int]
+    """Those that programs had chosen in the end, of programs that choose."""
 
     def ratio(self, name: str) -> float:
         """A program's time as a ratio to the best peer; NaN where it has none."""
@@ -88,9 +90,11 @@ def table(entry: Mapping[str, Any], machine: Mapping[str, Any]) -> Table:
         rows.append(Row(name, middle, to_best, middle / floor, first, m.peak, differs[name]))
     left_out = {n: m.reason for n, m in measured.items() if m.reason} | entry["absent"]
     busy = [x for m in timed.values() for x in m.others]
+    threads = {n: m.threads for n, m in timed.items() if m.threads is not None}
     return Table(
         entry["title"], entry["kind"], entry["goal"], best, floor,
         tuple(sorted(rows, key=lambda r: r.milliseconds)), left_out, median(busy or [0.0]),
+        threads,
     )  # fmt: skip
 
 
@@ -127,6 +131,9 @@ def detailed(t: Table) -> str:
     titles = ("program", "ms", "to best peer", "to floor", "first step s", "peak MiB", "differs")
     said = f"**{t.title}**; floor {t.floor:.4g} ms, best peer {t.best or 'none'}"
     missing = "".join(f"\n{name}: {why}." for name, why in t.left_out.items())
+    if t.threads:
+        chosen = ", ".join(f"{name} {count}" for name, count in t.threads.items())
+        said += f"; threads chosen: {chosen}"
     apart = f"\nComputes something else: {', '.join(t.apart)}." if t.apart else ""
     return f"{said}\n\n{markdown(titles, rows)}\n{apart}{missing}".rstrip()
 

@@ -47,12 +47,14 @@ class Running:
     """A workload made ready in some program.
 
     `call(batch)` does a step, or gives outputs, and may return before they are there; `value` waits
-    for what it has returned and makes it a number, to be compared; `wait` waits for it alone.
+    for what it has returned and makes it a number, to be compared; `wait` waits for it alone. What
+    `threads` tells is how many the program has chosen, None where it does not choose.
     """
 
     call: Callable[[int], Any]
     value: Callable[[Any], float] = float
     wait: Callable[[Any], object] = lambda handle: None
+    threads: Callable[[], int | None] = lambda: None
 
 
 def save(work: Work, path: Path) -> None:

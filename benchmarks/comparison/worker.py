@@ -2,8 +2,9 @@
 
     python -m benchmarks.comparison.worker MODULE VARIANT FOLDER THREADS STARTED
 
-Says on its standard output, in JSON: what its first steps gave, and then, for every number of calls
-it is asked for, the seconds that they took. Imports NumPy and the program alone.
+Says on its standard output, in JSON: what its first steps gave, and then the answer to each line of
+its standard input: to `["settle", S]`, after S seconds of calls, the seconds that one took; to
+`["time", N]` what N calls took. Imports NumPy and the program alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 from benchmarks.comparison.work import FIRST, Running, load
 
-WARM, AGAIN = 0.15, 0.05  # seconds before the first measurement, and before each one
+AGAIN = 0.1  # seconds of calls before each measurement
 
 
 def main() -> None:
@@ -32,19 +33,23 @@ def main() -> None:
     running: Running = program.make(work, variant, int(threads))
     n = len(work.batches)
     values = [running.value(running.call(0))]
-    first = time.time() - float(started)
+    begun = time.time() - float(started)
     values += [running.value(running.call(i % n)) for i in range(1, FIRST)]
-    facts = {"values": values, "first_step": first, "version": program.version()}
+    facts = {"values": values, "first_step": begun, "version": program.version()}
     print(json.dumps(facts), file=out, flush=True)
-    k = _warm(running, n, FIRST, WARM)
-    pin(program.DEALT)
+    k = FIRST
     for line in sys.stdin:
-        asked = json.loads(line)
-        if not asked:
-            break
-        k = _warm(running, n, k, AGAIN)
-        answer = _timed(running, n, k, asked)
-        k += asked
+        what, much = json.loads(line)
+        if what == "settle":
+            k = _warm(running, n, k, much / 2)  # now it is seen which threads work
+            pin(program.DEALT)
+            start, first = time.perf_counter(), k
+            k = _warm(running, n, k, much / 2)
+            answer: dict[str, Any] = {"seconds": (time.perf_counter() - start) / (k - first)}
+        else:
+            k = _warm(running, n, k, AGAIN)
+            answer = _timed(running, n, k, much)
+            k += much
         print(json.dumps(answer), file=out, flush=True)
 
 
@@ -59,7 +64,7 @@ def _warm(running: Running, n: int, k: int, seconds: float) -> int:
             return k
 
 
-def _timed(running: Running, n: int, k: int, count: int) -> dict[str, float | None]:
+def _timed(running: Running, n: int, k: int, count: int) -> dict[str, Any]:
     """Seconds of so many calls, by the clock and of the processor, all threads together."""
     call, handle = running.call, None
     start, spent = time.perf_counter(), time.process_time()
@@ -67,7 +72,8 @@ def _timed(running: Running, n: int, k: int, count: int) -> dict[str, float | No
         handle = call(i % n)
     running.wait(handle)
     passed, spent = time.perf_counter() - start, time.process_time() - spent
-    return {"seconds": passed, "processor": spent, "peak": peak_memory()}
+    peak = peak_memory()
+    return {"seconds": passed, "processor": spent, "peak": peak, "threads": running.threads()}
 
 
 def keep_to(threads: int) -> None:

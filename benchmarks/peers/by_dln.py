@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import dln
 from benchmarks.comparison.work import FIRST, Array, Batch, Running, Work
 from dln.compiler.plan import LOOKED
+from dln.runtime.execution.executable import Executable
 from dln.runtime.session import Session
 from dln.runtime.training.inner_loop import looked_at
 from dln.runtime.training.phase_run import begin
@@ -47,12 +49,25 @@ def make(work: Work, variant: str, threads: int) -> Running:
     if work.infer:
         run = applied(session, fields) if variant == "loop" else None
         arrays = [next(iter(f.values())) for f in fields]
-        net = session.net
-        return Running(run or (lambda i: net(arrays[i])), lambda y: float(y.sum()))
+        net, ready = session.net, session.programs.executable(session.applied("net").program)
+        call = run or (lambda i: net(arrays[i]))
+        return Running(call, lambda y: float(y.sum()), threads=threads_of(ready, len(arrays[0])))
     if variant == "python":
         own = work.kind == "rbm"  # its loss is a difference of energies, which nobody else has
-        return Running(lambda i: session.step("fit", **fields[i]), lambda y: nan if own else y)
+        ready = session.programs.executable(session.phase("fit").step, "fit")
+        return Running(lambda i: session.step("fit", **fields[i]), lambda y: nan if own else y,
+                       threads=threads_of(ready, work.size("B")))  # fmt: skip
     return looped(session, work, fields)
+
+
+def threads_of(executable: Executable, n: int) -> Callable[[], int]:
+    """Asks how many a program has chosen for n examples."""
+
+    def asked() -> int:
+        governor = executable.governors.get(n)
+        return 1 if governor is None else governor.threads
+
+    return asked
 
 
 def fields_of(work: Work, batch: Batch) -> dict[str, Array]:
@@ -115,7 +130,7 @@ def looped(session: Session, work: Work, fields: list[dict[str, Array]]) -> Runn
         return left
 
     each = work.size("B") if work.kind == "rbm" else 1
-    return Running(call, lambda y: float(y) / each)
+    return Running(call, lambda y: float(y) / each, threads=threads_of(executable, bound.n))
 
 
 def applied(session: Session, fields: list[dict[str, Array]]) -> Any:

@@ -27,6 +27,7 @@ PAIRS, FEWEST, ENOUGH = 12, 2, 0.02  # runs of each kind in a trial; fewer where
 GAIN = 0.95  # of the time of one thread: several must need less
 STALL, SLACK = 4.0, 5e-4  # a run that takes so many times its time and so much more has waited
 LOST = 3e-3  # seconds lost in waiting, within a span, that are too many
+AWAY = 0.02  # seconds between two runs in which others have had cores and caches
 SPAN = 0.25  # seconds of runs between two looks at their mean
 
 
@@ -72,6 +73,7 @@ class Governor:
         self._look, self._pause = float("-inf"), PAUSE
         self._seen: tuple[float, float | None] | None = None
         self._waits = f"with {pool.most} threads a run had to wait for its cores"
+        self._end = float("-inf")
         self._trial: tuple[list[float], list[float]] | None = None
         self._times = (0.0, 0.0)
         self._span()
@@ -109,8 +111,21 @@ class Governor:
         """One that goes on with what has been chosen; nobody for one thread."""
         return Governor(self.pool, fixed=True) if self.many else None
 
+    def next(self) -> Governor:
+        """One that begins where this one has come to, for the same program bound to other arrays;
+        what it has chosen is tried anew when this one would have done so."""
+        found = Governor(self.pool, self.fixed)
+        if self._trial is None and not self.fixed:
+            found.many, found.why, found._times = self.many, self.why, self._times
+            found._look, found._pause, found._end = self._look, self._pause, self._end
+        return found
+
     def _watched(self, now: float, run: Run, clocks: tuple[Any, ...]) -> None:
-        """A run that is timed, or one after which something is to be decided."""
+        """A run that is timed, or one after which something is to be decided. Time that others have
+        had does not count for the choice that is in force."""
+        fresh = now - self._end > AWAY
+        if self.many and fresh and not self.fixed:
+            self._look += now - self._end
         if self.many and self.pool.crowded:
             self._drop(now, "other threads of the process compute too")
         if self._trial is not None:
@@ -118,7 +133,7 @@ class Governor:
         elif self.many and (self.fixed or now < self._look):
             took = self._timed(True, run, clocks)
             if not self.fixed:
-                self._judge(now + took, took)
+                self._judge(now + took, took, fresh)
         elif self.many or self._free(now):
             self._learnt(run, clocks)
         else:
@@ -138,9 +153,9 @@ class Governor:
         try:
             run(*clocks)
         finally:
-            took = pool.clock() - start
+            self._end = pool.clock()
             pool.take(1)
-        return took
+        return self._end - start
 
     # ---- whether to try ------------------------------------------------------------------------
 
@@ -216,9 +231,13 @@ class Governor:
     def _span(self) -> None:
         self._spent, self._lost, self._done = 0.0, 0.0, 0
 
-    def _judge(self, now: float, took: float) -> None:
-        """Whether several threads stay, after a run of theirs."""
+    def _judge(self, now: float, took: float, fresh: bool) -> None:
+        """Whether several threads stay, after a run of theirs. A `fresh` one, before which others
+        have had the cores for a while, has threads to wake and caches to fill: it counts where it
+        takes much longer still."""
         one, usual = self._times
+        if fresh and took <= STALL * usual + SLACK + LOST:
+            return
         self._spent += took
         self._done += 1
         if took > STALL * usual + SLACK:

@@ -74,7 +74,7 @@ class Host:
             return None
         threads = _threads(most)
         threads.called()
-        return Governor(threads, self.asked is not None)
+        return threads.governor((program.text, program.buffers, n), self.asked is not None)
 
     def empty(self, nbytes: int) -> NDArray[np.uint8]:
         """[nbytes], not initialised, from an address that is a multiple of `ALIGNMENT`."""

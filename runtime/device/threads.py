@@ -4,6 +4,7 @@ cores are idle, and who shares the products."""
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable
 from contextlib import suppress
 from pathlib import Path
 from threading import get_ident
@@ -12,10 +13,12 @@ from types import ModuleType
 
 import numpy as np
 
+from dln.runtime.device.governor import Governor
 from dln.runtime.device.sharing import Cutter, Multiplier, SharedNumPy, Sharing
 
 STATS = Path("/proc/stat")
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
+MOST_KNOWN = 256  # programs whose choice is remembered
 
 
 class Threads:
@@ -27,6 +30,7 @@ class Threads:
         self.caller, self.crowded = get_ident(), False
         self.allowed = allowed()
         self.clock = perf_counter
+        self._chosen: dict[Hashable, Governor] = {}
         self.take, self.record = sharing.take, sharing.record
 
     @property
@@ -39,6 +43,16 @@ class Threads:
 
     def learn(self, patient: bool) -> bool | None:
         return self.sharing.learn(self.most, patient)
+
+    def governor(self, program: Hashable, fixed: bool) -> Governor:
+        """Who chooses for a program, told by all that its time depends on. What was chosen for the
+        same one, in another phase or session, is where it begins."""
+        before = self._chosen.get(program)
+        if len(self._chosen) >= MOST_KNOWN:
+            self._chosen.clear()
+        known = before is not None and before.fixed == fixed
+        found = self._chosen[program] = before.next() if known and before else Governor(self, fixed)
+        return found
 
     def called(self) -> None:
         """Somebody makes a program ready: where that is another thread of Python than before, all

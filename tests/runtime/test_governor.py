@@ -11,7 +11,8 @@ import pytest
 
 from dln.runtime.device import governor as g
 from dln.runtime.device.governor import Governor
-from dln.runtime.device.threads import cores, idle_seconds
+from dln.runtime.device.sharing import Sharing
+from dln.runtime.device.threads import Threads, cores, idle_seconds
 
 
 class Machine:
@@ -175,6 +176,38 @@ def test_a_run_that_fails_gives_the_threads_back() -> None:
     with pytest.raises(FloatingPointError):
         governor.over(fails)()
     assert machine.count == 1 and governor.threads == 2
+
+
+def test_a_choice_outlasts_what_others_do_meanwhile() -> None:
+    """A program that gets half a second, and then nothing for five, is tried after ten seconds of
+    its own; the first run after a pause finds cold caches, and is no stall."""
+    machine = Machine(one=3e-4, two=2e-4)
+    governor = Governor(machine)
+    machine.train(governor, 1)
+    for _ in range(12):
+        machine.now += 5.0  # of others, which leave no core idle
+        machine.stalls = {machine.twos + 1: 4e-3}
+        machine.train(governor, 0.5)
+        assert governor.threads == 2 and machine.learnt == 1
+    machine.train(governor, 5)
+    assert governor.threads == 2 and machine.learnt == 2
+    machine.now += 5.0
+    machine.stalls = {machine.twos + 1: 9e-3}  # more than that is one
+    governor.over(machine.run)()
+    assert governor.threads == 1
+
+
+def test_the_same_program_bound_anew_begins_with_what_was_chosen() -> None:
+    machine = Machine()
+    known = Threads(Sharing(lambda count: None), 2, lambda *given: [])
+    first = known.governor(("text", 20), fixed=False)
+    first.pool = machine
+    machine.train(first, 1)
+    again, other = (known.governor(key, fixed=False) for key in (("text", 20), ("text", 7)))
+    assert first.threads == again.threads == 2 and other.threads == 1
+    assert again.why == first.why and (again.single, again.shared) == (0, 0)
+    machine.train(again, 4)
+    assert machine.learnt == 1
 
 
 def test_what_the_system_says_of_cores(tmp_path: Path) -> None:
