@@ -277,6 +277,7 @@ CASES: list[tuple[TensorType, dict[str, Any]]] = [
     (real(8), {"axis": 0, "terms": terms((1, 2), (3, 2), (1, 3)), "offset": 1}),
     (real(7), {"axis": 0, "terms": terms((1, 3), (2, 2)), "offset": 0}),
     (real(7), {"axis": 0, "terms": terms((3, 3)), "offset": 0}),
+    (real(6), {"axis": 0, "terms": terms((1, 3), (1, 2), (1, 2)), "offset": 0}),
 ]  # fmt: skip
 
 

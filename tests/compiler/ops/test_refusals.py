@@ -19,6 +19,7 @@ from dln.compiler.autodiff.walks import undo_spread
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import OPS, Make, Stacked
+from dln.compiler.ir.ops.accumulate import spell_sum
 from dln.compiler.ir.ops.elementwise import sign
 from dln.compiler.ir.ops.loop import Body, item, slot
 from dln.compiler.ir.sizes import BATCH_SIZE, Size
@@ -67,6 +68,11 @@ REFUSED: list[tuple[str, list[TensorType], dict[str, Any], str]] = [
     ("running", [real(3)], {"running": ("batch", "time")}, "has no 2 axes to be running"),
     ("draw", [], {"kind": "odd", "site": "a", "shape": (), "running": ()}, "found odd"),
     ("at", [real(3)], {}, "does not run over time first"),
+    ("turned", [real(3, 2), index(3)], {}, "[3] are no lengths of [3, 2]"),
+    ("accumulate", [real(2, 3), real(3), real(2), real(2)],
+     {"left": (0, 1), "right": (1,), "out": (0,)}, "a product is scaled by a number"),
+    ("accumulate_sum", [real(2, 3), real(3), real(2)], {"axes": (0,)},
+     "a sum is scaled by a number"),
 ]  # fmt: skip
 
 
@@ -129,6 +135,13 @@ def test_what_may_be_no_class_stays_so_whatever_is_said_of_it() -> None:
     make, (some, all_of_them) = given(perhaps, index(2))
     assert make("asserted", some, domain=known).type.domain == replace(known, partial=True)
     assert make("asserted", all_of_them, domain=known).type.domain == known
+
+
+def test_a_sum_that_is_scaled_by_1_is_added_as_it_is() -> None:
+    make, (a, c) = given(real(2, 3), real(2))
+    made = make("accumulate_sum", a, c, make.const(1.0), axes=(1,))
+    scaled = make("accumulate_sum", a, c, make.const(2.0), axes=(1,))
+    assert [len(spell_sum(n).calls) for n in (made, scaled)] == [2, 3]
 
 
 # ---- derivatives -------------------------------------------------------------------------------
