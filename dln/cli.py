@@ -20,7 +20,7 @@ from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.printing.terminal import Terminal, dressed
 from dln.usage.twice import refuse_twice
 
-LATER = ("derive", "step", "import", "fmt", "lint", "doc")
+LATER = ("derive", "step", "fmt", "lint", "doc")
 """Planned commands: their names are taken, and answered in one line."""
 
 FOLDER = Path(__file__).with_name("commands")

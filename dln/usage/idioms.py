@@ -73,7 +73,8 @@ EXAMPLES = {
     "--data": "NAME=PATH", "-D": "NAME=VALUE", "--program": "NAME", "--pass": "simplify",
     "--memory-limit": "2GB", "--to": "results.md", "--take": "runs/mlp-1", "--specs": "DIR",
     "--depth": "2", "--net": "net", "--by": "error",
-    "--from": "runs/mlp-1", "--part": "3/20", "--gather": "runs/rows",
+    "--from": "runs/mlp-1", "--into": "runs/mlp-1", "--map": "map.csv",
+    "--weights": "w.safetensors", "--map-to": "map.csv", "--part": "3/20", "--gather": "runs/rows",
 }  # fmt: skip
 """A value for each option, to show its form."""
 

@@ -1,7 +1,7 @@
-"""`docs/guide/`, word for word: its files are written, its commands and lines of Python are run in
-order in an empty folder, and what they print is what stands there, but for seconds and for what a
-line of three dots leaves out. Of probabilities three digits are looked at; the line that names a
-table is none of its own.
+"""`docs/guide/` and `docs/weights.md`, word for word: their files are written, their commands and
+lines of Python are run in order in an empty folder, and what they print is what stands there, but
+for seconds and for what a line of three dots leaves out. Of probabilities three digits are looked
+at; the line that names a table is none of its own.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ PAGES = (
     "2-your-own-pictures",
     "3-a-network-from-a-paper",
     "4-from-python",
+    "../weights",
 )
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.(?:dln|csv|py))$", re.MULTILINE)

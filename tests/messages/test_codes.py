@@ -311,6 +311,24 @@ def without_scikit_learn() -> None:
         import_module("dln.sklearn")
 
 
+def weights(name: str, data: bytes | None, chart: str | None = None) -> Callable[[], object]:
+    """Weights out of a file, by a map."""
+
+    def run() -> object:
+        np.savez("a.npz", x=np.ones((3, 3)))
+        if data is not None:
+            Path(name).write_bytes(data)
+        more = [] if chart is None else ["--map", str(written("map.csv", chart))]
+        return command("import", "--weights", name, "--into", str(written("net.dln", NET)), *more)()
+
+    return run
+
+
+def without_scipy() -> None:
+    with mock.patch.dict("sys.modules", {"scipy.io": None}):
+        weights("a.mat", b"MATLAB")()
+
+
 def estimator(**weights: object) -> Callable[[], object]:
     """A classifier around NET, or around what takes X and y but no weights."""
     text = "data d = given(x[n], label: class(k))\nlet net = dense(k)\n"
@@ -441,6 +459,11 @@ MADE: dict[str, Callable[[], object]] = {
     "E593": parts(lambda: written("net.dln", SWEPT.replace("2 epochs", "3 epochs"))),
     "E594": command("sweep", "mlp", "--part", "3/20"),
     "E595": parts(cut_short),
+    "E625": weights("a.pt", b"\x80\x02"),
+    "E626": weights("a.npz", None, "a,b\n"),
+    "E627": weights("a.npz", None, "theirs,ours\nx,net.W\n"),
+    "E628": without_scipy,
+    "E629": weights("a.safetensors", b""),
     "E600": lambda: session().step("fit", x=[[1e200]], t=[0.0]),
     "W300": warned(NET.replace("over net", "over net.W")),
     "W301": warned('let a = 1\ncheck "none" {\n  for i in [] {\n    expect i == 1\n  }\n}\n'),

@@ -67,6 +67,7 @@ ROOMS = """
     bisecting
     standalone
     options
+    weights
     commands
     cli
 """.split()
