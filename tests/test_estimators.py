@@ -309,3 +309,64 @@ def test_the_specs_that_come_with_it_pass_and_learn_as_scikit_learn_does() -> No
         theirs = MLPClassifier(max_iter=60, random_state=0).fit(a, s).score(b, t)
     ours = dln.sklearn.DlnClassifier(epochs=60, random_state=0).fit(a, s).score(b, t)
     assert ours > 0.96 and ours > theirs - 0.015
+
+
+# ---- inside of an instance, and many examples --------------------------------------------------
+
+INSIDE = """data d = given(x[n])
+block whole(x[n]) -> y[n] {
+  let enc = dense(3)
+  let two = chain([dense(3), dense(2)])
+  h = x -> dense(5, act = tanh) -> dense(2)
+  g = h -> enc
+  q = g -> two
+  y = g -> dense(n)
+}
+let net = whole()
+train fit on d batch 8 for 1 epoch {
+  minimize sum((net(x) - x)^2) + sum(net.q^2) over net with adam(lr = 0.05)
+}
+"""
+
+
+def test_a_value_inside_of_an_instance_makes_codes() -> None:
+    """Equations by their names, inner instances and chains by what they give."""
+    import pickle
+
+    from dln.sklearn import DlnTransformer
+
+    for name in ("net.h", "net.enc", "net.two", "net.two[0]"):
+        made = DlnTransformer(INSIDE, instance=name, random_state=0).fit(X)
+        w = {k: np.array(a) for k, a in made.session_.params.items()}
+
+        def dense(x: Any, path: str, w: Any = w) -> Any:
+            return x @ w[f"{path}.W"].T + w[f"{path}.b"]
+
+        h = dense(np.tanh(dense(X, "net.h[0]")), "net.h[1]")
+        first = dense(dense(h, "net.enc"), "net.two[0]")
+        hand = {"net.h": h, "net.enc": dense(h, "net.enc"), "net.two[0]": first,
+                "net.two": dense(first, "net.two[1]")}  # fmt: skip
+        np.testing.assert_allclose(made.transform(X), hand[name], rtol=1e-12, atol=1e-14)
+    again = pickle.loads(pickle.dumps(made))
+    assert again.spec == INSIDE and (again.transform(X) == made.transform(X)).all()
+    for name, said in (("net.k", "net.k gives no codes: net has no part k"),
+                       ("net.enc.W", "is the same for all examples")):  # fmt: skip
+        with pytest.raises(dln.DlnError, match=said):
+            DlnTransformer(INSIDE, instance=name).fit(X)
+
+
+def test_many_examples_go_through_in_pieces_with_the_bits_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from dln.runtime.session import Session
+    from dln.sklearn import DlnClassifier
+
+    apply, sizes = Session.apply, list[int]()
+    monkeypatch.setattr(Session, "apply", lambda s, p, x: sizes.append(len(x)) or apply(s, p, x))
+    many = RNG.normal(size=(3 * 6144 + 3, 4))
+    for dtype in ("float32", "float64"):
+        made = DlnClassifier(NET, random_state=0, dtype=dtype, hidden=30, epochs=1).fit(X, Y)
+        whole = made.session_.f(many)
+        sizes.clear()
+        np.testing.assert_array_equal(made.decision_function(many), whole)
+        assert sizes == [6144, 6144, 6147]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.plan import Plan
+from dln.compiler.plan import Plan, memory
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import DlnError, Problem, Source, Span, nearest
 from dln.runtime.session import Session
 from dln.runtime.training import resume
+from dln.sklearn import inside
 from dln.sklearn.columns import (
     Columns,
     SpecError,
@@ -34,6 +36,9 @@ from dln.sklearn.value import NetChain, value_of
 from dln.spec import Compiled, Spec, from_source
 
 Array = NDArray[Any]
+ROWS = 6144  # a multiple of the 24 rows that a kernel of products takes, and of the fewer
+MEMORY = 64 << 20  # bytes for examples that go through at a time
+PLACES = ("arena", "input", "value")
 
 
 @dataclass(frozen=True)
@@ -78,13 +83,18 @@ class Network:
         self.columns = asked.columns
         self.sizes = sizes_of(self.columns, asked.features, asked.classes, asked.outputs)
         self.order = self._ordered()
-        made = self._compiled()
+        made = self._compiled(asked.source)
+        root, named = inside.outer(made.plan, asked.instance), asked.instance
+        if root:
+            named, made = self._inside(made)
         self.phase, self.part = self._phase_of(made.plan.phases)
         plan, own = made.plan, self.columns
         others = {f.name for f in (own.target, own.weight) if f is not None}
         fields = [f.name for f in plan.data[own.data].fields if f.name not in others]
-        found = value_of(asked.source, self.phase, plan, asked.kind, fields, asked.instance)
+        found = value_of(asked.source, self.phase, plan, asked.kind, fields, root or named)
         self.chain, self.span = found
+        if root:
+            self.chain = self.chain.changed(paths=(*self.chain.paths[:-1], named))
         if asked.kind == "classifier":
             self.probabilities = self._domain(made.spec, plan) == "prob"
         if asked.kind == "regressor":
@@ -104,7 +114,26 @@ class Network:
         )
         return np.array(named, int)
 
-    def _compiled(self) -> Compiled:
+    def _inside(self, made: Compiled) -> tuple[str, Compiled]:
+        """The name of an instance that gives a value inside of another, and the spec with it.
+        Raises `DlnError` E591."""
+        named, source = inside.extended(made.spec, made.plan, self.asked.instance)
+        try:
+            found = self._compiled(source)
+        except DlnError as error:
+            inside.told(error, made.spec, self.asked.instance)
+            raise
+        if named in found.plan.refused:
+            why = DlnError([found.plan.refused[named]])
+            inside.told(why, made.spec, self.asked.instance)
+            raise why
+        given = found.plan.programs[found.plan.applied[named].program].values[0]
+        if given.shape_at(3)[0] != 3 or given.shape_at(2)[0] != 2:
+            text = f"{self.asked.instance} is the same for all examples, and gives no codes"
+            refuse(text, None, "", "a value that follows from x")
+        return named, found
+
+    def _compiled(self, source: Source) -> Compiled:
         """The spec with its open sizes bound. The classes of `label: class` are named by examples
         that stand for them."""
         asked, target = self.asked, self.columns.target
@@ -114,13 +143,13 @@ class Network:
             part = f".{self.columns.parts[0]}" if self.columns.parts else ""
             x, codes = np.zeros((asked.classes, asked.features)), np.arange(asked.classes)
             data = {f"{self.columns.data}{part}": self.fields(x, codes, None)}
-        items = module_of(asked.source).items
+        items = module_of(source).items
         alone = not any(isinstance(item, s.Use) for item in items)
         alone &= sum(isinstance(item, s.Data) for item in items) == 1
         if data is None and alone and all(isinstance(v, str | int | float) for v in bound.values()):
             said = tuple((k, type(v), v) for k, v in sorted(bound.items()))
-            return compiled_alone(asked.source.path, asked.source.text, said, asked.dtype)
-        return compiled(asked.source, bound, asked.dtype, data)
+            return compiled_alone(source.path, source.text, said, asked.dtype)
+        return compiled(source, bound, asked.dtype, data)
 
     def _phase_of(self, phases: Mapping[str, Any]) -> tuple[str, str]:
         """The phase whose loss is asked, the last that learns from the set, and its part."""
@@ -234,7 +263,29 @@ class Network:
 
     def apply(self, x: Array) -> Array:
         """What the net gives for X [example, numbers]: [example, ...], of a classifier in the order
-        of its classes. Raises what calls raise."""
+        of its classes. It goes through in pieces, cut where the bits of a product are those of the
+        whole. Raises what calls raise."""
+        rows, n = self.rows, len(x)
+        cuts = [0, *range(rows, n - rows + 1, rows), n]
+        if len(cuts) == 2:
+            return self._values(x)
+        parts = [self._values(x[a:b]) for a, b in pairwise(cuts)]
+        return np.concatenate(parts)
+
+    @cached_property
+    def rows(self) -> int:
+        """How many examples go through at a time, at the least."""
+        plan, rows, each = self.session.plan, ROWS, 0
+        for path in self.chain.paths:
+            program = plan.programs[plan.applied[path].program]
+            many, few = (sum(memory(program, n)[k] for k in PLACES) for n in (1024, 512))
+            each = max(each, (many - few) // 512)
+        while rows % 2 == 0 and rows * each > MEMORY:
+            rows //= 2
+        return rows
+
+    def _values(self, x: Array) -> Array:
+        """What the net gives for a piece of X [example, numbers]."""
         target, y = self.columns.target, None
         if target is not None:
             y = np.zeros((len(x), *shape_of(target, self.sizes)), int)
