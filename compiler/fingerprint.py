@@ -23,7 +23,7 @@ LEFT_OUT = frozenset({"span", "duration", "slow", "base", "override", "source", 
                       "names", "counted"})  # fmt: skip
 """Parts of records that decide no number: places, folders, lengths."""
 LATER = frozenset({"turns", "rounds", "handed", "heard", "weighed", "loads",
-                   "measured", "division", "split", "asked", "ports"})  # fmt: skip
+                   "measured", "division", "split", "asked", "ports", "shards"})  # fmt: skip
 """Parts of records that came later: what does without them has the hash that it had."""
 PLAIN = frozenset({str, int, float, bool, type(None), Size})
 

@@ -18,6 +18,11 @@ __all__ = ["Outside", "read"]
 
 
 def read(source: Source, module: Module, outside: Outside) -> Model:
-    """The model of a spec: built, every size a number, every derivative known to exist. Raises
-    DlnError with every problem found."""
-    return derivable(infer(build(source, module, outside)))
+    """The model of a spec: built, every size a number, every derivative known to exist, every phase
+    in shards to be one that can be cut. Raises DlnError with every problem found."""
+    model = derivable(infer(build(source, module, outside)))
+    if any(ph.shards for ph in model.phases.values()):
+        from dln.compiler.shards import divisible  # late: few specs are in shards
+
+        return divisible(model)
+    return model

@@ -31,6 +31,9 @@ STAGES: tuple[tuple[str, Pass], ...] = (
     ("differentiate", inside(_differentiate)),
     *AFTER,
 )
+# A step in shards is cut before products are added in place: what they are added to is elsewhere.
+WHOLE = tuple(x for x in STAGES if x[0] != "accumulate")
+APART = tuple(x for x in STAGES if x[0] == "accumulate")
 
 
 def part(model: Model, outputs: Mapping[K, Node]) -> Graph:

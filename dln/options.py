@@ -178,6 +178,8 @@ GROUPS = {
                      help="Where programs run [numpy]."),
         click.option("--dtype", type=OneOf(DTYPES),
                      help="The precision of every phase, in place of what the spec says."),
+        click.option("--shards", type=Whole(1), metavar="N",
+                     help="Sum each minibatch in N shards, in place of what the spec says."),
     ),
     "program": (
         click.option("--program", type=Some(), metavar="NAME",
@@ -248,7 +250,7 @@ def loaded(name: str, given: Settings, functions: bool = True) -> Spec:
 def compiled(terminal: Terminal, name: str, given: Settings, functions: bool = True) -> Compiled:
     """The spec of a command, compiled for the backend asked for."""
     found = loaded(name, given, functions).compile(
-        given.backend, given.dtype, given.threads, given.memory_limit
+        given.backend, given.dtype, given.threads, given.memory_limit, shards=given.shards
     )
     flags = read_flags()
     if flags.debug >= 2 or flags.verify:

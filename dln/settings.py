@@ -19,6 +19,7 @@ class Settings:
     data: Mapping[str, str] = field(default_factory=dict)
     backend: str = "numpy"
     dtype: str | None = None
+    shards: int | None = None
     threads: int | None = None
     seed: int = 0
     epochs: int | None = None

@@ -249,39 +249,39 @@ class Spec:
     def compile(
         self, backend: str = "numpy", dtype: str | None = None, threads: int | None = None,
         memory_limit: int | str | None = None, data: Mapping[str, Any] | None = None,
+        shards: int | None = None,
     ) -> Compiled:  # fmt: skip
         """The plan for a backend. Programs are compiled when they are first needed.
 
-        `data` are the examples of sets that are `given(...)`, by set: `{"d": (x, label)}`. Sizes
-        that the spec leaves open are theirs.
-
-        `dtype` overrides the precision the phases ask for, `threads` the number of threads of the
-        linear algebra. What would take this process beyond `memory_limit` (bytes, or a text such as
-        "2GB") is refused before it takes any memory. Raises DlnError where the backend cannot be
-        had.
+        `data` are the examples of sets that are `given(...)`, by set: `{"d": (x, label)}`; sizes
+        that the spec leaves open are theirs. `dtype` overrides the precision the phases ask for,
+        `shards` in how many each minibatch is summed, `threads` the number of threads of the linear
+        algebra. What would take this process beyond `memory_limit` (bytes, or a text such as "2GB")
+        is refused before it takes any memory. Raises DlnError where the backend cannot be had.
         """
         if data is not None:
             options = {k: v for k, v in vars(self.given_options).items() if k != "handed"}
             more = {**self.data, **arguments.by_name("data", data)}
             return from_source(self.source, self.name, data=more, **options).compile(
-                backend, dtype, threads, memory_limit
+                backend, dtype, threads, memory_limit, shards=shards
             )
         from dln.kept.plans import plan_of  # late: `dln check` compiles nothing
 
         threads = None if threads is None else arguments.whole("threads", threads, 1)
+        shards = None if shards is None else arguments.whole("shards", shards, 1)
         limit = None if memory_limit is None else arguments.memory("memory_limit", memory_limit)
         dtype = dtype if dtype is None or isinstance(dtype, str) else arguments.shown(dtype)
         backend = backend if isinstance(backend, str) else arguments.shown(backend)
         try:
-            plan = plan_of(self.kept, lambda: self._compiled(backend, dtype), backend, dtype)
+            plan = plan_of(self.kept, self._compiled, backend, dtype, shards)
         except Fault as fault:
             raise fault.at(None) from None
         return Compiled(self, plan, backend, threads, limit)
 
-    def _compiled(self, backend: str, dtype: str | None) -> Plan:
+    def _compiled(self, backend: str, dtype: str | None, shards: int | None) -> Plan:
         from dln.compiler.pipeline import compile_model  # late: what is kept was compiled before
 
-        return compile_model(self.model, backend, dtype, self.name, shown())
+        return compile_model(self.model, backend, dtype, self.name, shown(), shards)
 
     def __repr__(self) -> str:
         return f"Spec({self.name})"  # of any, also one that lacks its data
@@ -343,7 +343,7 @@ def load(
 ) -> Spec:
     """Read a spec: a path, the name of a shipped one, or the text itself (more than one line).
 
-    `constants` take the place of the spec's `const` values, `data` are the examples of sets that
+    `constants` take the place of `const` values of the spec, `data` are the examples of sets that
     are `given(...)`: `{"d": (x, label)}`. Sizes that are open stay so until there are any. Raises
     DlnError, whose `problems` hold everything that is wrong.
     """

@@ -258,7 +258,7 @@ class Actions:
         return self.make(s.Train, c, c[1], c[3], clauses, _body(c))
 
     name_ix = statement(s.NameIx, 0, 2)
-    batch = stream = order = seed = statement(s.Clause, 0, 1)
+    batch = stream = order = seed = shards = statement(s.Clause, 0, 1)
 
     def together(self, c: Kids) -> s.Clause:
         return self.make(s.Clause, c, "batch", c[1], None, None, c[3])

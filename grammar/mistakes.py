@@ -165,7 +165,8 @@ STATES = (
     Mistake("E114", "train needs a name and its data", "train fit on mnist.fit for 30 epochs {",
             ("train {\n}\n", "train on d for 1 epoch {\n}\n", "train t {\n}\n",
              "train t for 1 epoch {\n}\n", "train t = d {\n}\n", "train t in d {\n}\n")),
-    Mistake("E114", "the clauses of train are batch, for, stream, order, dtype, seed and after",
+    Mistake("E114",
+            "the clauses of train are batch, for, stream, order, dtype, seed, shards and after",
             "train fit on mnist.fit batch 100 for 30 epochs {",
             _head("for = 3 epochs")),
     Mistake("E114", "a parameter needs a first value: = or ~", "param W[m, n] ~ glorot(n, m)",
@@ -307,7 +308,7 @@ WRITTEN = {
 
 # How statements go on behind a value.
 CLAUSES = {
-    "train": "batch for stream order dtype seed after",
+    "train": "batch for stream order dtype seed shards after",
     "minimize": "over with",
     "watch": "on every",
     "expect": "within",

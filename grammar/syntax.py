@@ -221,7 +221,8 @@ class Data(Syntax):
 
 
 class Clause(Syntax):
-    """A clause of `train`: kind is batch, for, stream, order, dtype or seed.
+    """A clause of `train`: kind is batch, for, stream, order, dtype, seed or
+    shards.
 
     `unit` goes with `for` (epoch, update, step or second, singular); `word` with dtype; `times`
     with batch, where the gradients of several are added up.

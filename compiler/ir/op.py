@@ -194,7 +194,9 @@ class Op:
     `refuge` how it may leave the numbers. `places(node, slot)` says which axis of an operand each
     axis of the result is, `vmap` how it is done for all steps of a sequence at once
     (`ops/axes.py`), `behind` how it is done on operands whose first axis stands last; all follow
-    for what is pointwise, and where they are missing nothing is known.
+    for what is pointwise, and where they are missing nothing is known. `parts` says how what it
+    makes of parts of an axis becomes what it makes of the whole: `added`, `largest` or
+    `smallest`.
     """
 
     name: str
@@ -218,6 +220,7 @@ class Op:
     places: Callable[[Node, int], Places] | None = None
     vmap: Callable[[Make, Node, Stacked], Node] | None = None
     behind: Callable[[Make, Node, Sequence[Node]], Node] | None = None
+    parts: str = ""
     spell_for: Mapping[str, Spell] = field(default_factory=lambda: MappingProxyType({}))
 
     def type_of(self, attrs: Attrs, types: Types) -> TensorType:

@@ -149,9 +149,11 @@ class SizeOf(Record):
 
 
 class DrawSite(Record):
-    """Where random numbers are drawn: the run's seed, the place in the spec, and the update."""
+    """Where random numbers are drawn: the run's seed, the place in the spec, and the update; of
+    `rows` of a minibatch also the first of them, and how many the whole has."""
 
     site: str
+    rows: bool = False
 
 
 Value: TypeAlias = (

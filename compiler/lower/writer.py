@@ -25,6 +25,7 @@ from dln.compiler.lower.python_text import Bare, Named, call_text, literal, plai
 from dln.compiler.lower.schedule import Schedule, Step, extent
 from dln.compiler.plan import Called, Extent, Line, added, site_number
 from dln.compiler.schema.keys import CLOCKS, LOOKED, Clock
+from dln.compiler.schema.shards import FIRST, ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,9 @@ class Common:
     def clock(self, name: Clock) -> str:
         """A clock is an argument of `run`: `epoch` by its name, what a spec named as c0, c1, ..."""
         if name not in self.clocks:
-            self.clocks[name] = str(name) if name in (*CLOCKS, LOOKED) else f"c{len(self.clocks)}"
+            self.clocks[name] = (
+                str(name) if name in (*CLOCKS, LOOKED, FIRST, ROWS) else f"c{len(self.clocks)}"
+            )
         return self.clocks[name]
 
     def number(self, value: float) -> str:
@@ -224,8 +227,9 @@ class Writer:
                 return str(self.array(value, step))
             case spelling.Attr(name):
                 return literal(step.node[name])
-            case spelling.DrawSite(site):
-                return f"seed, {self.site(site)}, {self.common.clock('update')}"
+            case spelling.DrawSite(site, rows):
+                clocks = ("update", FIRST, ROWS) if rows else ("update",)
+                return ", ".join(("seed", self.site(site), *map(self.common.clock, clocks)))
             case float():
                 return self.common.number(value)
         return plain(value, lambda inner: self.value(inner, step))

@@ -16,7 +16,7 @@ from dln.compiler.pipeline.recipes import Recipe, common_dtype, recipes
 from dln.compiler.plan import Plan, Program, ProgramTable
 from dln.compiler.schema.keys import Output
 from dln.compiler.schema.tables import DTYPE, DTYPES
-from dln.compiler.stages import optimise, part
+from dln.compiler.stages import APART, optimise, part
 from dln.grammar.diagnostics import Fault, nearest
 
 LARGEST = 1 << 24  # elements that examples held against whole data may fill at a time
@@ -24,16 +24,21 @@ Look = Callable[[Program], None]
 
 
 def compile_model(
-    model: Model, target: str, dtype: str | None, name: str, seen: Sequence[Look] = ()
-) -> Plan:
-    """The plan of an inferred model. `dtype` overrides what the phases say; those in `seen` are
-    shown each program when it is compiled. Raises `Fault` for an unknown target (E522) or precision
-    (E361)."""
+    model: Model, target: str, dtype: str | None, name: str, seen: Sequence[Look] = (),
+    shards: int | None = None,
+) -> Plan:  # fmt: skip
+    """The plan of an inferred model. `dtype` and `shards` override what the phases say; those in
+    `seen` are shown each program when it is compiled. Raises `Fault` for an unknown target (E522)
+    or precision (E361), `DlnError` E437 for a phase that cannot be cut into shards."""
     for what, said, known, code in (("backend", target, TARGETS, "E522"),
                                     ("precision", dtype or DTYPE, DTYPES, "E361")):  # fmt: skip
         if said not in known:
             remedy = nearest(said, known) or f"one of {', '.join(known)}"
             raise Fault(f"there is no {what} {said}", remedy, code)
+    if shards is not None:
+        phases = {k: ph.changed(shards=shards if shards > 1 else None)
+                  for k, ph in model.phases.items()}  # fmt: skip
+        model = model.changed(phases=phases)
     wanted = {str(key): recipe for key, recipe in recipes(model, dtype).items()}
     instances = model.functions.applied
     return Plan(
@@ -43,7 +48,7 @@ def compile_model(
         programs=ProgramTable(CompiledPrograms(model, TARGETS[target], wanted, seen)),
         params={k: specs.param_spec(v) for k, v in model.params.items() if not v.checks},
         data={k: specs.data_spec(d) for k, d in model.data.items()},
-        phases={k: specs.phase_spec(model, ph) for k, ph in model.phases.items()},
+        phases={k: specs.phase_spec(model, ph, wanted) for k, ph in model.phases.items()},
         applied={path: specs.applied_spec(a) for path, a in instances.items()},
         refused=model.functions.refused,
         tasks={k: specs.task_spec(t) for k, t in model.tasks.items()},
@@ -71,7 +76,8 @@ class CompiledPrograms(Mapping[str, Program]):
         return self.made[id(recipe)]
 
     def _compile(self, name: str, recipe: Recipe) -> Program:
-        graph = optimised(self.model, recipe.outputs)
+        begun = recipe.begun
+        graph = optimise(begun, APART) if begun else optimised(self.model, recipe.outputs)
         capacity = bearable(graph, recipe.capacity) if recipe.chunked else recipe.capacity
         made = lower(name, graph, self.target, recipe.dtype, capacity, recipe.reported)
         for look in self.seen:

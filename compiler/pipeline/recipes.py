@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from dln.compiler.ir.graph import Node, ancestors
+from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.meeting import meet
 from dln.compiler.ir.structure import is_input
 from dln.compiler.model import Applied, DataSet, FieldOf, Model, Phase, Tasking, Turn, Watching
@@ -19,6 +19,7 @@ from dln.compiler.schema import keys
 from dln.compiler.schema.keys import Output, ProgramKey, ProgramKind, new_param, new_state, value
 from dln.compiler.schema.records import On
 from dln.compiler.schema.tables import DTYPE, DTYPES
+from dln.compiler.shards import rounds as rounds_of_shards
 
 CHUNK = 1000  # examples that data, watches and applied instances take at a time
 
@@ -31,7 +32,8 @@ descent chooses its way by the loss."""
 class Recipe:
     """What a program is made of: its outputs, for how many examples, in which precision.
 
-    Of `chunked` examples fewer may be taken at a time. What is `reported` only a report reads.
+    Of `chunked` examples fewer may be taken at a time. What is `reported` only a report reads. A
+    part of a step in shards is `begun`: its graph has been through all stages but the last ones.
     """
 
     outputs: Mapping[Output, Node]
@@ -39,6 +41,7 @@ class Recipe:
     dtype: str
     chunked: bool = False
     reported: frozenset[Output] = frozenset()
+    begun: Graph | None = None
 
 
 Made: TypeAlias = Iterator[tuple[ProgramKey, Recipe]]
@@ -129,6 +132,8 @@ def of_phase(model: Model, ph: Phase, dtype: str) -> Made:
         if turn.losses:
             outputs[value("loss")] = added(model, reported(turn))
         yield ProgramKind.STEP.of(name, i or None), Recipe(outputs, batch, dtype, reported=looked)
+        if ph.shards is not None:
+            yield from of_shards(model, ph, i, outputs, dtype)
     if lines:
         losses = {value("loss"): added(model, list(dict.fromkeys(ph.objectives)))}
         losses |= {value(key): o for (key, *_), o in zip(lines, ph.objectives, strict=True)}
@@ -166,6 +171,21 @@ def of_phase(model: Model, ph: Phase, dtype: str) -> Made:
             apart = w.per_example and not w.stream and not together(w)
             recipe = Recipe(outputs, at_once(model, ph, w), dtype, apart)
             yield ProgramKind.WATCH.of(name, w.name), recipe
+
+
+def of_shards(
+    model: Model, ph: Phase, turn: int, outputs: Mapping[Output, Node], dtype: str
+) -> Made:
+    """The rounds of an update in shards. Raises `DlnError` E437 where it cannot be cut."""
+    count, batch = ph.shards or 1, batch_of(model, ph)
+    for i, each in enumerate(rounds_of_shards(model, ph, outputs)):
+        for kind, graph, n in (
+            (ProgramKind.SHARD, each.shard, -(-batch // count)),
+            (ProgramKind.JOIN, each.join, batch),
+        ):
+            if graph is not None:
+                made = {k: v for k, v in graph.outputs.items() if isinstance(k, Output)}
+                yield kind.of(ph.name, f"{turn}.{i}"), Recipe(made, n, dtype, begun=graph)
 
 
 def taken_apart(model: Model, w: Watching) -> list[Round]:

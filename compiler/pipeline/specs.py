@@ -3,7 +3,8 @@ spans become places."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
+from itertools import count as counting
 from math import prod
 
 from dln.compiler import model as built
@@ -97,7 +98,9 @@ def _length_spec(name: str, beside: Iterable[Node], span: Span | None) -> plan.F
 # ---- phases ------------------------------------------------------------------------------------
 
 
-def phase_spec(model: built.Model, ph: built.Phase) -> plan.PhaseSpec:
+def phase_spec(
+    model: built.Model, ph: built.Phase, programs: Container[str] = ()
+) -> plan.PhaseSpec:
     descent, pairs = None, dict[str, tuple[int, ...]]()
     if ph.descent is not None:  # over the parameters that its loss depends on
         descent = plan.DescentSpec.extending(ph.descent, params=tuple(gradients(model, ph)))
@@ -133,7 +136,19 @@ def phase_spec(model: built.Model, ph: built.Phase) -> plan.PhaseSpec:
             plan.LineSpec(key, tuple(line.slopes), tuple(left))
             for key, line, left in learned_lines(model, ph)
         ),
+        cuts=tuple(tuple(_rounds(ph.name, i, programs)) for i in range(len(ph.turns) or 1))
+        if ph.shards
+        else (),
     )
+
+
+def _rounds(phase: str, turn: int, programs: Container[str]) -> Iterator[plan.RoundSpec]:
+    """The rounds that an update in shards is cut into, among the programs of a plan."""
+    for i in counting():
+        shard, join = (k.of(phase, f"{turn}.{i}") for k in (ProgramKind.SHARD, ProgramKind.JOIN))
+        if str(join) not in programs:
+            return
+        yield plan.RoundSpec(shard if str(shard) in programs else None, join)
 
 
 def _watch(model: built.Model, ph: built.Phase, w: built.Watching) -> plan.WatchSpec:

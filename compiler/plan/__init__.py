@@ -34,6 +34,7 @@ from dln.compiler.plan.specs import ParamSpec as ParamSpec
 from dln.compiler.plan.specs import PartSpec as PartSpec
 from dln.compiler.plan.specs import PhaseSpec as PhaseSpec
 from dln.compiler.plan.specs import Plan as Plan
+from dln.compiler.plan.specs import RoundSpec as RoundSpec
 from dln.compiler.plan.specs import TaskSpec as TaskSpec
 from dln.compiler.plan.specs import WatchSpec as WatchSpec
 from dln.compiler.plan.storage import ALIGNMENT as ALIGNMENT
@@ -66,6 +67,10 @@ from dln.compiler.schema.keys import new_state as new_state
 from dln.compiler.schema.records import Division as Division
 from dln.compiler.schema.records import On as On
 from dln.compiler.schema.records import Portion as Portion
+from dln.compiler.schema.shards import FIRST as FIRST
+from dln.compiler.schema.shards import PARTS as PARTS
+from dln.compiler.schema.shards import ROWS as ROWS
+from dln.compiler.schema.shards import SharedValue as SharedValue
 from dln.compiler.schema.tables import BOUNDS as BOUNDS
 from dln.compiler.schema.tables import DTYPES as DTYPES
 from dln.compiler.schema.tables import PICTURES as PICTURES

@@ -149,13 +149,22 @@ class LineSpec(Record):
     left: tuple[str, ...] = ()
 
 
+class RoundSpec(Record):
+    """A round of an update in shards: the program that each shard runs on its rows, none where
+    there is nothing to do for them, and the one that is run on the sums over the shards."""
+
+    shard: ProgramKey | None
+    join: ProgramKey
+
+
 class PhaseSpec(records.PhaseFacts):
     """A phase: its states, how long, what is watched and kept.
 
     `states` are the optimiser states with their shapes. `starts` are the parameters that are
     handed something when the phase begins. It ends where the value of one of the programs `until`
     is not 0. `stops`: the loss holds a `stop`, so that its gradient is not the slope of its value,
-    on purpose.
+    on purpose. In shards the programs of its updates are not run; `cuts` has the rounds that
+    each of them is cut into.
     """
 
     states: Mapping[str, tuple[int, ...]]
@@ -169,6 +178,7 @@ class PhaseSpec(records.PhaseFacts):
     descent: DescentSpec | None = None
     lines: tuple[LineSpec, ...] = ()
     loads: tuple[LoadSpec, ...] = ()
+    cuts: tuple[tuple[RoundSpec, ...], ...] = ()
 
     @property
     def data(self) -> str:

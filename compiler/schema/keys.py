@@ -48,6 +48,8 @@ class ProgramKind(StrEnum):
     LABELS = "labels:"  # the classes by which a data set is divided
     MEASURES = "measures:"  # the values of a data set that are measured over a part of it
     STEP = "step:"  # one update of a phase
+    SHARD = "shard:"  # what a shard of a minibatch makes of its rows, in a round of an update
+    JOIN = "join:"  # what is made of the sums over the shards
     LOSS = "loss:"  # the losses of a phase at given parameters
     LEFT = "left:"  # what the earlier steps of an update leave in parameters that later lines read
     GRAD = "grad:"  # the gradient by each parameter that a phase moves

@@ -222,7 +222,7 @@ class Clauses(Record, kw_only=True):
 
     `batch` is None for all examples at once; `duration` (count, unit of epoch, update or second);
     `balanced` the field of the classes where the order is that; `dtype` and `seed` are its own, if
-    it has any; `after` are earlier phases.
+    it has any; `after` are earlier phases. A minibatch is summed in so many `shards`; None is one.
     """
 
     batch: int | None = BATCH
@@ -232,6 +232,7 @@ class Clauses(Record, kw_only=True):
     dtype: str | None = None
     seed: int | None = None
     after: tuple[str, ...] = ()
+    shards: int | None = None
 
 
 class PhaseFacts(Clauses, kw_only=True):

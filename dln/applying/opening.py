@@ -65,6 +65,7 @@ def opened(
         compiled = spec.compile(
             backend or _known(said.get("backend")), dtype or found.options.get("dtype"),
             threads if threads is not None else said.get("threads"),
+            shards=found.options.get("shards"),
         )  # fmt: skip
         session = _session(compiled, restored, int(said.get("seed", 0)))
     except Fault as fault:

@@ -73,7 +73,9 @@ def run(terminal: Terminal, name: str | None, given: Settings) -> int:
     spec = from_file(path, given)
     for note in (*spec.facts.notes, *idle(spec, given)):
         terminal.say(f"note: {note}")
-    compiled = spec.compile(given.backend, given.dtype, given.threads, given.memory_limit)
+    compiled = spec.compile(
+        given.backend, given.dtype, given.threads, given.memory_limit, shards=given.shards
+    )
     terminal.warn(spec.facts.warnings)
     selection = select(spec, given)
     if before is not None:

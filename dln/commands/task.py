@@ -34,7 +34,7 @@ def command(terminal: Terminal, /, run_dir: str, name: str, **given: Any) -> int
                      data={**before.data, **asked.data})  # fmt: skip
     spec = from_file(find(path), before, functions=True)
     [wanted] = chosen(name, spec.model.tasks, "task")
-    compiled = spec.compile(before.backend, before.dtype, before.threads)
+    compiled = spec.compile(before.backend, before.dtype, before.threads, shards=before.shards)
     session = opened(compiled, before.seed)
     if restored := rundir.last():
         session.restore(restored)

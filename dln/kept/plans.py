@@ -6,17 +6,22 @@ A program from the cache is a text like any other: it is looked at before it bec
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from dln.compiler.plan import Plan, Program, ProgramTable
 from dln.kept.kept_spec import KeptSpec
 
-Compile = Callable[[], Plan]
+Compile = Callable[[str, str | None, int | None], Plan]
+"""A plan for a target, in a precision and so many shards, where those are said."""
 
 
-def plan_of(kept: KeptSpec, compiled: Compile, target: str, dtype: str | None) -> Plan:
+def plan_of(
+    kept: KeptSpec, compiled: Compile, target: str, dtype: str | None, shards: int | None = None
+) -> Plan:
     """The plan of a spec, as it is kept or as it is compiled."""
-    what = f"{target} {dtype or 'its own'}"
-    held, names = KeptPrograms(kept, compiled, what), [k for k in Plan._fields if k != "programs"]
+    what = f"{target} {dtype or 'its own'}" + ("" if shards is None else f" shards {shards}")
+    made = partial(compiled, target, dtype, shards)
+    held, names = KeptPrograms(kept, made, what), [k for k in Plan._fields if k != "programs"]
     found = kept.get(f"plan {what}")
     sources = kept.questions.sources
     if isinstance(found, tuple) and len(found) == 2:
@@ -35,7 +40,7 @@ class KeptPrograms(Mapping[str, Program]):
     """The programs of a plan by the texts of their keys. `alike` gives of each the first that is
     made of the same: such are one."""
 
-    def __init__(self, kept: KeptSpec, compiled: Compile, what: str) -> None:
+    def __init__(self, kept: KeptSpec, compiled: Callable[[], Plan], what: str) -> None:
         self.kept, self.compiled, self.what = kept, compiled, what
         self.made: dict[str, Program] = {}
         self._plan: Plan | None = None

@@ -16,7 +16,7 @@ from dln.grammar.diagnostics import Span
 from dln.grammar.printer import to_text
 from dln.spec import Spec, parsed
 
-CLAUSES = ("batch", "stream", "order", "for", "dtype", "seed", "after")
+CLAUSES = ("batch", "stream", "order", "for", "dtype", "seed", "shards", "after")
 Options = Mapping[str, tuple[s.Option, ...]]
 
 

@@ -22,6 +22,7 @@ LATELY = 600.0
 
 OPTIONS: Mapping[str, Any] = {
     "seed": 0, "epochs": None, "limit": None, "phase": None, "slow": False, "dtype": None,
+    "shards": None,
     "backend": "numpy", "threads": None, "data": {}, "from": None,
 }  # fmt: skip
 """The options of a run, with what they are where nobody gives them."""

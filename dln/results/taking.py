@@ -66,7 +66,9 @@ def _stopped(rundir: RunDirectory, restored: Restored | None, said: list[Data]) 
     path, given = remembered(rundir)
     source = Source(path, read(rundir.path / "spec.dln").text)
     spec = from_source(source, Path(path).stem, given.constants, given.data, False, given.limit)
-    session = opened(spec.compile(given.backend, given.dtype, given.threads), given.seed)
+    session = opened(
+        spec.compile(given.backend, given.dtype, given.threads, shards=given.shards), given.seed
+    )
     session.restore(restored)
     found = expectations.verdicts(spec.model, session, slow=given.slow, seed=given.seed)
     data = facts(spec, session, found, rundir)

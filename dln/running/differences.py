@@ -21,8 +21,13 @@ from dln.runtime.training import facts, further
 from dln.settings import Settings
 from dln.spec import Compiled, Spec
 
-FIXED = ("seed", "dtype", "backend", "limit")  # decide numbers from the first update on
-SAID = {"dtype": "that of the spec", "limit": "all examples", "threads": "those of the machine"}
+FIXED = ("seed", "dtype", "shards", "backend", "limit")  # decide numbers from the first update on
+SAID = {
+    "dtype": "that of the spec",
+    "shards": "those of the spec",
+    "limit": "all examples",
+    "threads": "those of the machine",
+}
 SHOWN = 3  # lines of a text that are shown
 
 

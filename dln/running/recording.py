@@ -28,6 +28,8 @@ from dln.spec import Compiled, Spec, specs_folder
 
 WORDS = ("data", "epochs", "limit", "phase", "slow", "dtype", "backend", "threads", "seed")
 """The settings of a run that its log holds, beside the constants."""
+LATER = ("shards",)
+"""Settings that came later: the log holds those that were given."""
 
 
 Begun = Mapping[str, Any] | None
@@ -68,9 +70,14 @@ def written(
     files = {SPEC: spec.source.text, RESOLVED: resolved, MANIFEST: manifest}
     if headers := _headers(spec, path):
         files[answered.FILE] = headers
-    words = {word: plain(getattr(given, word)) for word in WORDS}
+    words = {word: plain(getattr(given, word)) for word in WORDS} | later(vars(given))
     rundir.begin(files, spec=path, constants=dict(given.constants), **words,
                  manifest=sha256(manifest.encode()))  # fmt: skip
+
+
+def later(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what settings or the log of a run say what came later, as far as it was given."""
+    return present(**{word: said.get(word) for word in LATER})
 
 
 def _headers(spec: Spec, path: str) -> str:

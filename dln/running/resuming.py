@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dln.grammar.diagnostics import Fault
-from dln.running import differences
+from dln.running import differences, recording
 from dln.running.differences import Earlier
 from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.settings import Settings
@@ -64,4 +64,5 @@ def remembered(rundir: RunDirectory) -> tuple[str, Settings]:
     if not started or "spec" not in started[-1]:
         raise Fault(f"{rundir.path} does not say which spec it ran", "start a new run", "E541")
     said = {k: started[-1][k] for k in STARTED} | {k: facts[k] for k in MANIFEST}
+    said |= recording.later(started[-1])
     return started[-1]["spec"], Settings(**said, out=str(rundir.path))

@@ -63,7 +63,9 @@ def verify(folder: str, most: int | None, memory_limit: int | None = None) -> Ve
         spec = from_source(
             source, Path(path).stem, given.constants, given.data, False, given.limit, anew=True
         )
-        compiled = spec.compile(given.backend, given.dtype, given.threads, memory_limit)
+        compiled = spec.compile(
+            given.backend, given.dtype, given.threads, memory_limit, shards=given.shards
+        )
         _written(verdict, rundir, spec, compiled, given, last)
         _replayed(verdict, rundir, records, compiled, given, most)
     except Exception as error:  # what was edited may be anything, and has been named
@@ -77,7 +79,7 @@ def verify(folder: str, most: int | None, memory_limit: int | None = None) -> Ve
 def _started(records: Records) -> tuple[Settings, str, LogRecord]:
     """The settings that a run was started with, or gone on with last, its spec, and the record."""
     last = [r for r in records if r.get("event") == "run"][-1]
-    words = {word: last[word] for word in recording.WORDS}
+    words = {word: last[word] for word in recording.WORDS} | recording.later(last)
     return Settings(constants=last["constants"], **words), last["spec"], last
 
 

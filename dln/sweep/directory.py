@@ -34,8 +34,8 @@ FILE, MACHINE, SUM = "sweep.json", "machine.json", "sum"
 CLAIM = "parts.json"
 """What a directory has that parts of a sweep are gathered in."""
 ROOM = "free some space, or choose another directory with --out"
-KEPT = ("constants", "data", "backend", "dtype", "threads", "seed", "epochs", "limit", "phase",
-        "slow")  # fmt: skip
+KEPT = ("constants", "data", "backend", "dtype", "shards", "threads", "seed", "epochs", "limit",
+        "phase", "slow")  # fmt: skip
 """The settings that decide a row: a sweep that goes on has those it was begun with."""
 
 

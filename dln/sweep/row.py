@@ -91,7 +91,9 @@ def run_one(
         if SEED not in own:
             given = replace(given, seed=int(row.constants.get(SEED, given.seed)))
         spec = load(path, given, own)
-        compiled = spec.compile(given.backend, given.dtype, given.threads, given.memory_limit)
+        compiled = spec.compile(
+            given.backend, given.dtype, given.threads, given.memory_limit, shards=given.shards
+        )
         session = opened(compiled, given.seed, CACHE.read)
         silent = replace(terminal, quiet=terminal.quiet or not sys.stderr.isatty())
         swept = spec.model.sweeps[name]

@@ -32,6 +32,7 @@ OPTIONS = {
     "--memory-limit {}": "m mem memory max-memory max-mem mem-limit ram max-ram",
     "--jobs {}": "j workers num-workers n-jobs parallel processes procs",
     "--threads {}": "t num-threads n-threads nthreads",
+    "--shards {}": "num-shards n-shards replicas",
     "--seed {}": "s random-seed random-state manual-seed rng",
     "--phase {}": "p phases stage only",
     "--resume {}": "r ckpt checkpoint load load-checkpoint restore continue weights",
@@ -69,6 +70,7 @@ CONSTANTS = (
 
 EXAMPLES = {
     "--limit": "1000", "--seed": "7", "--epochs": "3", "--threads": "2", "--jobs": "2",
+    "--shards": "4",
     "--backend": "numpy", "--dtype": "float64", "--out": "runs/mine", "--phase": "NAME",
     "--data": "NAME=PATH", "-D": "NAME=VALUE", "--program": "NAME", "--pass": "simplify",
     "--memory-limit": "2GB", "--to": "results.md", "--take": "runs/mlp-1", "--specs": "DIR",

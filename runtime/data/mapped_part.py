@@ -31,10 +31,11 @@ class MappedPart(DataPart):
         device, where = self.device, self.where
         if self.drawn is not None or device is None or where is None:
             return super().filler(bound, xp, but)
+        rows = bound.rows
         pairs = [(self.arrays[k], out) for k, out in bound.inputs.items() if k not in but]
 
         def fill(indices: DeviceArray, update: float) -> None:
-            places = where.places(device.to_host(indices))
+            places = where.places(device.to_host(indices if rows is None else indices[rows]))
             for array, out in pairs:
                 put(device, out, array[places])
 

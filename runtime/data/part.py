@@ -71,17 +71,21 @@ class DataPart:
             yield indices, bound
 
     def filler(self, bound: Bound, xp: ModuleType, but: Collection[str] = ()) -> Fill:
-        """What copies the examples with given indices into the inputs of a program, `but` some."""
+        """What copies the examples with given indices into the inputs of a program, `but` some: of
+        a program that has a part of the rows, those."""
+        rows = bound.rows
         drawn, inputs = self.drawn, {k: a for k, a in bound.inputs.items() if k not in but}
         mode = ("clip",) if xp is np else ()  # writes straight into `out`; indices are in range
         pairs = [] if drawn else [(self.arrays[key].take, out) for key, out in inputs.items()]
 
         def fill(indices: DeviceArray, update: float) -> None:
+            own = indices if rows is None else indices[rows]
             for take, out in pairs:
-                take(indices, 0, out, *mode)
+                take(own, 0, out, *mode)
             if drawn is not None:
                 values = drawn(indices, update)
                 for key, out in inputs.items():
-                    xp.copyto(out, values[key], casting="unsafe")
+                    made = values[key] if rows is None else values[key][rows]
+                    xp.copyto(out, made, casting="unsafe")
 
         return fill

@@ -62,6 +62,59 @@ def normal(out: NDArray[Any], seed: int, site: int, update: int) -> None:
         np.multiply(a[: part.size // 2], r[: part.size // 2], out=part[1::2])
 
 
+def uniform_rows(
+    out: NDArray[Any], seed: int, site: int, update: int, first: float, rows: float, axis: int
+) -> None:
+    """Fill `out` with what `uniform` gives an array that has `rows` along an axis: its rows from
+    `first` on, as many as `out` has there, bit for bit."""
+    key = np.array([seed % 2**64, 0], np.uint64)
+    width, words = int(np.prod(out.shape[axis + 1 :])), 32 // out.itemsize
+    for i, part in enumerate(out.reshape(-1, out.shape[axis] * width)):
+        block, skipped = divmod((i * int(rows) + int(first)) * width, words)
+        bits = np.random.Philox(key=key, counter=np.array([block, update, site, 0], np.uint64))
+        generator = np.random.Generator(bits)
+        generator.random(skipped, out.dtype)
+        generator.random(out=part, dtype=out.dtype)
+
+
+def normal_rows(
+    out: NDArray[Any], seed: int, site: int, update: int, first: float, rows: float, axis: int
+) -> None:
+    """Fill `out` with what `normal` gives an array that has `rows` along an axis: its rows from
+    `first` on, as many as `out` has there, bit for bit. Of a pair that begins before, the second
+    element."""
+    key = np.array([seed % 2**64, 0], np.uint64)
+    width, words = int(np.prod(out.shape[axis + 1 :])), 32 // out.itemsize
+    length, block = out.shape[axis] * width, 8192
+    most = min(block, length + 2)
+    drawn, radius, angle = (np.empty(n, out.dtype) for n in (most + most % 2, most, most))
+    for i, whole in enumerate(out.reshape(-1, length)):
+        start = (i * int(rows) + int(first)) * width
+        number, skipped = divmod(start - start % 2, words)
+        bits = np.random.Philox(key=key, counter=np.array([number, update, site, 0], np.uint64))
+        generator = np.random.Generator(bits)
+        generator.random(skipped, out.dtype)
+        at = -(start % 2)
+        while at < length:
+            size = min(block if at >= 0 else 2, length - at)
+            half = (size + 1) // 2
+            u, r, a = drawn[: 2 * half], radius[:half], angle[:half]
+            generator.random(out=u, dtype=out.dtype)
+            np.negative(u[0::2], out=r)
+            np.log1p(r, out=r)
+            np.multiply(r, -2, out=r)
+            np.sqrt(r, out=r)
+            np.multiply(u[1::2], 2 * np.pi, out=a)
+            np.cos(a, out=u[:half])
+            part = whole[max(at, 0) : at + size]
+            if at >= 0:
+                np.multiply(u[:half], r, out=part[0::2])
+            np.sin(a, out=a)
+            seconds = part[1::2] if at >= 0 else part
+            np.multiply(a[: len(seconds)], r[: len(seconds)], out=seconds)
+            at += size
+
+
 def warp(
     image: NDArray[Any],
     u: NDArray[Any],
@@ -253,7 +306,7 @@ def turned(values: NDArray[Any], counts: NDArray[Any], out: NDArray[Any]) -> Non
 Kernel: TypeAlias = Callable[..., Callable[[], None] | None]
 """What programs call by name; one that is made ready gives what they then call."""
 
-DRAWS: tuple[Callable[..., None], ...] = (uniform, normal)
+DRAWS: tuple[Callable[..., None], ...] = (uniform, normal, uniform_rows, normal_rows)
 """They give the same bits on every device, so they are always these."""
 FUNCTIONS: tuple[Callable[..., None], ...] = (warp, lowest, sum_by_class, erf, turned)
 """A device may have its own of the same name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -28,8 +28,11 @@ class Bound:
     """A program bound to buffers for n examples.
 
     Fill `inputs`, call `run(*clocks)`, read `values`; new parameters are in their own arrays.
-    `call` is how Python has called it last.
+    `call` is how Python has called it last. `rows` are the examples of a minibatch that its inputs
+    have a row for: None is all of them.
     """
+
+    rows: slice | None = None
 
     def __init__(self, n: int, program: Program, buffers: dict[str, Any]) -> None:
         self.n, self.buffers = n, buffers
@@ -78,11 +81,7 @@ class Executable:
                 raise Fault(f"a program runs on at least one example, not {n}")
             if n > self._held:
                 self._reserve(n)
-            arrays = self._arrays(n)
-            bound = self._bounds[n] = Bound(n, self.program, arrays)
-            bound.run = self._run(n, arrays)
-            if self.device.poisons:
-                bound.run = partial(run_poisoned, self._spoilt(n), bound.run)
+            self._bounds[n] = self._bound(n, self._arrays(n))
         return self._bounds[n]
 
     def _run(self, n: int, arrays: dict[str, Any]) -> Callable[..., None]:
@@ -93,6 +92,19 @@ class Executable:
         if governor is None:
             return self._bind(self.device.xp, n, self.seed, arrays)
         return governor.over(self._bind(governor.pool.xp, n, self.seed, arrays))
+
+    def over(self, n: int, given: Mapping[str, Any]) -> Bound:
+        """The program on n examples, with arrays `given` in the place of buffers by name."""
+        if n > self._held:
+            self._reserve(n, given)
+        return self._bound(n, self._arrays(n, given))
+
+    def _bound(self, n: int, arrays: dict[str, Any]) -> Bound:
+        bound = Bound(n, self.program, arrays)
+        bound.run = self._run(n, arrays)
+        if self.device.poisons:
+            bound.run = partial(run_poisoned, self._spoilt(n), bound.run)
+        return bound
 
     def held(self, n: int) -> Bound | None:
         """The program bound for n examples, if it is."""
@@ -117,7 +129,8 @@ class Executable:
         bounds, as a truth value neither true nor false.
         """
         width, word = POISON[self.program.dtype]
-        sizes = {b.name: buffer_bytes(self.program, b, n) for b in self._own("value")}
+        own = (b for b in self._own("value") if b.name in self._storage)
+        sizes = {b.name: buffer_bytes(self.program, b, n) for b in own}
         sizes["arena"] = arena_bytes(self.program, n)
         raws = [self._storage[name][:size] for name, size in sizes.items() if size]
         numbers = [(r.view(f"uint{8 * width}"), word) for r in raws if r.size % width == 0]
@@ -128,8 +141,9 @@ class Executable:
     def _own(self, place: str) -> list[Buffer]:
         return [b for b in self.program.buffers if b.place == place]
 
-    def _reserve(self, n: int) -> None:
-        """Take memory for n examples: the arena, and one piece for each input and value. Numbers
+    def _reserve(self, n: int, given: Container[str] = ()) -> None:
+        """Take memory for n examples: the arena, and one piece for each input and value that is not
+        `given`. Numbers
         (`scalar`) are taken at each binding. Raises `Fault` where there is less than it takes."""
         free, parts = self.device.memory_available(), memory(self.program, n)
         need = sum(parts[place] for place in ("arena", "input", "value", "scalar"))
@@ -138,14 +152,17 @@ class Executable:
             raise Fault(f"{takes}, and {free / 2**20:.0f} MiB are free", "use a smaller batch")
         self.release()
         self._storage["arena"] = self.device.empty(arena_bytes(self.program, n))
-        for b in self._own("input") + self._own("value"):
+        for b in (b for b in self._own("input") + self._own("value") if b.name not in given):
             self._storage[b.name] = self.device.empty(buffer_bytes(self.program, b, n))
         self._held = n
 
-    def _arrays(self, n: int) -> dict[str, Any]:
-        """Views of the memory in the shapes for n examples."""
-        offsets = slot_offsets(self.program, n)
-        return {b.name: self._view(b, n, offsets) for b in self.program.buffers}
+    def _arrays(self, n: int, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Views of the memory in the shapes for n examples, but for what is `given`."""
+        offsets, own = slot_offsets(self.program, n), given or {}
+        rest = {b.name: self._view(b, n, offsets) for b in self.program.buffers
+                if b.name not in own}  # fmt: skip
+        return {b.name: rest[b.name] if b.name in rest else own[b.name]
+                for b in self.program.buffers}  # fmt: skip
 
     def _view(self, buffer: Buffer, n: int, offsets: list[int]) -> Any:
         shape, dtype = buffer.shape_at(n), dtype_of(self.program, buffer)
@@ -196,7 +213,11 @@ class Executable:
         before = self.program.lines[: max(0, stopped.number - self.program.first)]
         return any(places.get(x.writes) in ("param", "state") for x in before)
 
-    def operands(self, n: int, stopped: Stopped) -> list[Any] | None:
+    def failed(self, bound: Bound | None) -> tuple[Executable, Bound | None, int]:
+        """The program that a run consists of, what it was bound to, and its first row in that."""
+        return self, bound, 0
+
+    def operands(self, n: int, stopped: Stopped, bound: Bound | None = None) -> list[Any] | None:
         """What the statement was given that stopped a run on n examples, found by running once more
         up to there. Where that would not be the same run, as parameters have changed in it, what
         stands there still; None in place of what the result has overwritten."""
@@ -214,7 +235,7 @@ class Executable:
         def keep(*values: Any) -> None:
             kept[:] = [v.copy() if hasattr(v, "copy") else v for v in values]
 
-        held = self._bounds.get(n)
+        held = bound or self._bounds.get(n)
         arrays = held.buffers if held is not None else self._arrays(n)
         bind = load(self.program.changed(text="\n".join(text)), self.device, keep=keep)
         with suppress(ArithmeticError, ValueError):

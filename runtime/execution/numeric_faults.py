@@ -29,12 +29,19 @@ def fed(row: int) -> str:
 
 
 class Run(NamedTuple):
-    """A program that runs on n examples; not `bound` yet where binding itself may fail."""
+    """A program that runs on n examples, or the program of a step in shards; not `bound` yet where
+    binding itself may fail."""
 
     executable: Executable
     n: int
     bound: Bound | None
     example: Example = fed
+
+    def failed(self) -> Run:
+        """The run of the one program that failed."""
+        executable, bound, first = self.executable.failed(self.bound)
+        n = self.n if bound is None else bound.n
+        return Run(executable, n, bound, lambda row: self.example(row + first))
 
 
 class Watchman:
@@ -79,7 +86,7 @@ def numerical(error: Exception) -> bool:
 
 def explained(error: Exception, run: Run, where: str, texts: Mapping[str, str]) -> DlnError:
     """The fault of a run, at its line, with what caused it as far as that shows."""
-    said = str(error)
+    said, run = str(error), run.failed()
     kind, remedy = said.replace(" encountered", ""), general(said)
     stopped = run.executable.stopped(error)
     if stopped is None:
@@ -90,7 +97,7 @@ def explained(error: Exception, run: Run, where: str, texts: Mapping[str, str]) 
         row, facts = culprit(bound, line), read(reals(bound, line.reads))
         row = 0 if row is None and bound.n == 1 and bound.inputs else row
     with strict(run.executable.device):
-        values = run.executable.operands(run.n, stopped)
+        values = run.executable.operands(run.n, stopped, bound)
     span = span_of(texts, line.place)
     cause = diagnosed(line, "" if span is None else span.text, values)
     if cause is None:

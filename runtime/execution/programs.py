@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,9 @@ from dln.runtime.execution.numeric_faults import (
     strictly,
 )
 from dln.runtime.execution.phase_result import PhaseResult, number_of
+from dln.runtime.execution.sharded import Made, ShardedStep
 from dln.runtime.execution.store import HostArray, Store, paths_of, put
+from dln.runtime.ranks.ranks import Alone, Ranks
 
 Whole = Callable[[WholeField, int, str], DeviceArray]
 """The first rows of a field, on the device: which field, how many, precision."""
@@ -59,8 +62,10 @@ class Programs:
     """
 
     def __init__(
-        self, store: Store, seed: int, results: Mapping[str, PhaseResult], whole: Whole
-    ) -> None:
+        self, store: Store, seed: int, results: Mapping[str, PhaseResult], whole: Whole,
+        ranks: Ranks | None = None,
+    ) -> None:  # fmt: skip
+        self.ranks = ranks or Alone()
         self.store, self.plan, self.device = store, store.plan, store.device
         self.seed, self.results = seed, results
         self._whole = whole
@@ -105,7 +110,19 @@ class Programs:
         program, step = self.plan.programs[key], key.kind is ProgramKind.STEP
         params = self.store.in_precision(paths_of(program), program.dtype)
         untrue = self.store.untrue(params, program.dtype)
-        return Ready(self.on(program, params, states, phase), self.store.generation, step, untrue)
+        made = partial(self.on, params=params, states=states, phase=phase)
+        spec = self.plan.phases.get(phase or "") if step else None
+        whole = made(program) if spec is None or not spec.cuts else self._cut(spec, key, made)
+        return Ready(whole, self.store.generation, step, untrue)
+
+    def _cut(self, spec: PhaseSpec, key: ProgramKey, made: Made) -> ShardedStep:
+        """A step in shards."""
+        programs = self.plan.programs
+        rounds = [
+            (None if r.shard is None else programs[r.shard], programs[r.join])
+            for r in spec.cuts[int(key.at or 0)]
+        ]
+        return ShardedStep(programs[key], rounds, spec.shards or 1, lambda: self.ranks, made)
 
     def on(
         self, program: Program, params: dict[str, DeviceArray], states: dict[str, DeviceArray],
@@ -176,7 +193,8 @@ class Programs:
             with strict(self.device):
                 bound = executable.at(n)
             for key, target in bound.inputs.items():
-                put(self.device, target, arrays[key])
+                rows = arrays[key] if bound.rows is None else arrays[key][bound.rows]
+                put(self.device, target, rows)
             watchman.running(executable, n, bound)
             clocks = self.clocks(executable.program, now)
             with strict(self.device):

@@ -11,6 +11,7 @@ from dln.runtime.device.device import Device
 from dln.runtime.execution.phase_result import PhaseResult
 from dln.runtime.execution.programs import Programs, Whole
 from dln.runtime.execution.store import Store
+from dln.runtime.ranks.ranks import Ranks
 
 
 class RunState:
@@ -22,13 +23,15 @@ class RunState:
     as far as they have been measured.
     """
 
-    def __init__(self, plan: Plan, device: Device, seed: int, whole: Whole) -> None:
+    def __init__(
+        self, plan: Plan, device: Device, seed: int, whole: Whole, ranks: Ranks | None = None
+    ) -> None:
         self.plan, self.device, self.seed = plan, device, seed
         self.results: dict[str, PhaseResult] = {}
         self.updates: dict[str, int] = {}
         self.measured: dict[str, dict[str, NDArray[Any]]] = {}
         self.store = Store(plan, device)
-        self.programs = Programs(self.store, seed, self.results, whole)
+        self.programs = Programs(self.store, seed, self.results, whole, ranks)
 
     def take_up(self, result: PhaseResult) -> None:
         """Take up the result of a phase, ended or interrupted, last in the order of results."""

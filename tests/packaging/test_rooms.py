@@ -36,11 +36,13 @@ ROOMS = """
     compiler.lower
     compiler.stages
     compiler.fingerprint
+    compiler.shards
     compiler.pipeline
     compiler.derivable
     compiler.reading
     compiler.show
     runtime.device
+    runtime.ranks
     runtime.readers
     runtime.execution
     runtime.data

@@ -1,4 +1,4 @@
-"""The clauses of `train`: batch or stream, duration, order, precision, seed, earlier phases."""
+"""The clauses of `train`: batch or stream, duration, order, precision, seed, shards, phases."""
 
 from __future__ import annotations
 
@@ -90,6 +90,11 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet, said: Clauses) -
                 remedy = nearest(said_word, DTYPES) or "float32 or float64"
                 b.fail("E361", text, at, "unknown", remedy=remedy)
             return said.changed(dtype=c.word)
+        case "shards":
+            assert c.value is not None
+            wrong = "a minibatch has at least one shard"
+            count = positive(b, c.value, scope, "the number of shards", wrong)
+            return said.changed(shards=count if count > 1 else None)
     assert c.kind == "seed" and c.value is not None
     return said.changed(seed=whole(b, c.value, scope, "a seed"))
 

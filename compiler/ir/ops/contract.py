@@ -306,6 +306,6 @@ register(
     Op("contract", infer, evaluate, gradient, spell, takes=("real", "real"), flops=flops,
        facts=("bilinear", "product"), formula="{0} @ {1}", tight=op.Tight.PRODUCT, examples=cases,
        curve=second_order.contract, bound=bounds.contracted, places=places, vmap=vmap,
-       refuge=op.Refuge(None, 0.0, bounds.both_unbounded, by_size=True)),
+       parts="added", refuge=op.Refuge(None, 0.0, bounds.both_unbounded, by_size=True)),
 )
 # fmt: on

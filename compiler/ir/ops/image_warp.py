@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Array, Attrs, Case, Make, Op, Site, Types, register, volume
+from dln.compiler.ir.op import Array, Attrs, Case, Make, Op, Places, Site, Types, register, volume
 from dln.compiler.ir.ops.common import differ, not_negative, real, show
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import A, Attr, B, kernel, steps
@@ -79,6 +79,11 @@ def no_slope(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
     raise Fault("no gradient passes distort", "stop(...) around what is distorted", "E378")
 
 
+def leading(node: Node, slot: int) -> Places:
+    """Each image for itself."""
+    return {i: i for i in range(len(node.operands[1].type.shape) - 1)}
+
+
 HOW = {"shift": 1.5, "scale": 0.25, "squeeze": 0.25, "shear": 0.3, "background": -0.1}
 
 
@@ -97,6 +102,6 @@ def warps() -> list[Case]:
 register(
     Op("warp", warp_type, warp, no_slope, steps(kernel("warp", A, B, *map(Attr, HOW))),
        takes=("real", "real"), flops=lambda node: volume(node.type.shape) * 12, facts=("opaque",),
-       formula="distort({0})", smooth=False, examples=warps),
+       formula="distort({0})", smooth=False, places=leading, examples=warps),
 )
 # fmt: on

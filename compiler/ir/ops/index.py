@@ -3,7 +3,7 @@ places of the lowest elements, and sequences from their ends."""
 
 from __future__ import annotations
 
-from dln.compiler.ir import spelling
+from dln.compiler.ir import op, spelling
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Types, no_gradient, register, volume
 from dln.compiler.ir.ops import axes, bounds
@@ -133,6 +133,11 @@ def spell_pick(node: Node) -> Statements:
     return steps(copied, at, taken, at=lambda node: which, copy=lambda node: x)
 
 
+def before_last(node: Node, slot: int) -> op.Places:
+    """Each row for itself."""
+    return {i: i for i in range(len(node.type.shape) - 1)}
+
+
 SEQUENCE = ("time", "batch")
 BATCH, TABLE, ROWS = ("batch",), real(5, 3), real(2, 4, 3)
 PLACES = index(2, 4, size=5)
@@ -163,7 +168,7 @@ register(
     Op("scatter_add", scatter_type, scatter_add,
        lambda m, node, bar: (m("gather", bar, node.operands[1]), None),
        spell_scatter, takes=("real", "index"),
-       flops=lambda node: 0, facts=("moves",), formula="scatter({0}, {1})",
+       flops=lambda node: 0, facts=("moves",), formula="scatter({0}, {1})", parts="added",
        examples=cases(((ROWS, PLACES), {"size": Size(5)}),
                       ((real(4), index(4, size=3)), {"size": 3}),
                       ((ROWS, PLACES), {"size": Size(5), "by_class": True}))),
@@ -177,7 +182,7 @@ register(
                       ((real(5, 2), index(2, size=6)), {}))),
     Op("lowest", lowest_type, lowest, no_gradient, steps(kernel("lowest", A)), takes=("real",),
        flops=lambda node: volume(node.operands[0].type.shape) * node["k"],
-       formula="lowest({0}, {k})", vmap=axes.unchanged, smooth=False,
+       formula="lowest({0}, {k})", places=before_last, vmap=axes.unchanged, smooth=False,
        examples=cases(((real(2, 3, 9, running=BATCH),), {"k": 4}), ((real(7),), {"k": 1}),
                       ((real(3, 70),), {"k": 70}))),
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Array, Attrs, Infer, Op, Site, Types, no_gradient, register
 from dln.compiler.ir.ops import bounds
 from dln.compiler.ir.ops.common import given_type, no_value, real
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.spelling import Attr, Constants, DrawSite, call, kernel, steps
+from dln.compiler.ir.spelling import Attr, Constants, DrawSite, Statements, call, kernel, steps
 from dln.compiler.ir.tensor_type import BINARY, POSITIVE, PROB, REAL, Domain, TensorType, scalar
 from dln.grammar.diagnostics import Fault
 
@@ -39,6 +40,13 @@ def draw_type(attrs: Attrs, types: Types) -> TensorType:
         raise Fault(f"a draw is uniform or normal, found {attrs['kind']}")
     domain = PROB if attrs["kind"] == "uniform" else REAL
     return TensorType(tuple(attrs["shape"]), tuple(attrs["running"]), "real", domain)
+
+
+def spell_draw(node: Node) -> Statements:
+    """All of it; of rows of a minibatch, which run along the axis `rows`, those of their places."""
+    if "rows" not in node.attrs:
+        return steps(kernel(node["kind"], DrawSite(node["site"])))
+    return steps(kernel(f"{node['kind']}_rows", DrawSite(node["site"], True), Attr("rows")))
 
 
 def states_type(attrs: Attrs, types: Types) -> TensorType:
@@ -106,7 +114,7 @@ register(
            {"kind": "uniform", "site": "a/1", "shape": (Size(3),), "running": ()},
            evaluate=lambda site: site.draw(site.attrs["kind"], site.attrs["site"],
                                            site.shape).astype(site.real),
-           spell=lambda node: steps(kernel(node["kind"], DrawSite(node["site"]))),
+           spell=spell_draw,
            formula="{kind}()", facts=("random",),
            bound=bounds.at_most(40.0)),  # of a normal curve nothing lies further out
 )

@@ -18,6 +18,8 @@ ARRAYS: Mapping[str, str] = {
     "add_at": "{xp[add.at]}({out}, {args})",
     "uniform": "uniform({out}, {args})",
     "normal": "normal({out}, {args})",
+    "uniform_rows": "uniform_rows({out}, {args})",
+    "normal_rows": "normal_rows({out}, {args})",
     "warp": "warp({0}, {1}, {out}, {2}, {3}, {4}, {5}, {6})",
     "lowest": "lowest({args}, {out})",
 }

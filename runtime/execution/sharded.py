@@ -1,0 +1,268 @@
+"""An update in shards: what each shard of a minibatch leaves is added up in the order of the
+shards, whoever has worked it out and when.
+
+A round has one array of sums, [shards, numbers]: each shard's program writes into its row, so that
+one message hands on what a rank has done, and one statement for each shard adds it up. What is made
+of the sums is worked out by every rank for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, prod
+from typing import Any
+
+from dln.compiler.plan import (
+    FIRST,
+    PARTS,
+    ROWS,
+    Buffer,
+    Clock,
+    Program,
+    SharedValue,
+    item_size,
+)
+from dln.runtime.device.device import Device, DeviceArray
+from dln.runtime.execution.executable import Bound, Executable, Stopped, dtype_of
+from dln.runtime.ranks.ranks import Ranks
+
+Made = Callable[[Program], Executable]
+LINE = 16
+"""Numbers that a sum begins at a multiple of: a cache line of them, or two."""
+NOTHING = dict(zip(PARTS, (0.0, -inf, inf), strict=True))
+"""What a shard without rows leaves of a sum or an extreme."""
+
+
+def rows_of_shard(n: int, shards: int, shard: int) -> range:
+    """The rows of one shard of a minibatch of n examples: the shards are as even as they can be,
+    and where there are fewer examples than shards some are empty.
+
+    >>> [list(rows_of_shard(5, 3, i)) for i in range(3)]
+    [[0], [1, 2], [3, 4]]
+    """
+    return range(n * shard // shards, n * (shard + 1) // shards)
+
+
+# ---- sums ----------------------------------------------------------------------------------------
+
+
+class Sums:
+    """The sums of a round: `parts` [shards, numbers] has a row for each shard, `whole` [numbers] is
+    what they come to. `places` says where each lies in a row, and in which shape."""
+
+    def __init__(self, device: Device, program: Program, shards: int) -> None:
+        self.places: dict[str, tuple[int, tuple[int, ...]]] = {}
+        held, stop = list[tuple[str, int, int]](), 0
+        keys = {SharedValue.parse(b.key): b for b in program.values}
+        for how in PARTS:
+            start = stop
+            for key, b in keys.items():
+                if key is not None and key.kind == how:
+                    self.places[b.key] = (stop, shape := b.shape_at(0))
+                    stop += -(-prod(shape) // LINE) * LINE
+            held += [(how, start, stop)] if stop > start else []
+        self.device, self.dtype = device, program.dtype
+        raw = device.empty((shards + 1) * stop * item_size("real", program.dtype))
+        both = device.view(raw, 0, (shards + 1, stop), program.dtype)
+        both[...] = 0.0
+        self.parts, self.whole = both[:shards], both[shards]
+        self.segments = [(how, slice(low, high)) for how, low, high in held]
+        joins = dict(zip(PARTS, (device.xp.add, device.xp.maximum, device.xp.minimum), strict=True))
+        pairs = ((joins[how], at) for how, at in self.segments)
+        self._adds = [
+            (
+                join,
+                self.whole[at] if i > 1 else self.parts[0, at],
+                self.parts[i, at],
+                self.whole[at],
+            )
+            for join, at in pairs
+            for i in range(1, shards)
+        ]
+
+    def add(self) -> None:
+        """The shards' parts added up, in their order."""
+        for join, first, second, out in self._adds:
+            join(first, second, out=out)
+
+    def clear(self, shard: int) -> None:
+        """What a shard leaves that has no rows."""
+        for how, at in self.segments:
+            self.parts[shard, at] = NOTHING[how]
+
+    def of(self, shard: int | None) -> dict[str, DeviceArray]:
+        """The sums by their keys, each of its shape: of a shard where its program writes them, or
+        of all."""
+        row = self.whole if shard is None else self.parts[shard]
+        return {
+            key: row[start : start + prod(shape)].reshape(shape)
+            for key, (start, shape) in self.places.items()
+        }
+
+
+# ---- a step bound to a minibatch -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BoundRound:
+    """A program of a round on what it is bound to, whose arguments are those of the step at the
+    places `clocks`; `first` is the number of its first row in the minibatch."""
+
+    executable: Executable
+    bound: Bound
+    clocks: Sequence[int]
+    first: int
+
+
+class ShardedBound(Bound):
+    """A step in shards bound to the arrays of a minibatch of n examples, of which this rank has
+    `rows`: an input has a row for each of these."""
+
+    def __init__(self, step: ShardedStep, n: int) -> None:
+        self.n, self.step, self.call, self.ranks = n, step, None, step.ranks
+        numbers = self.ranks.share(step.shards)
+        self.shards = [(i, rows_of_shard(n, step.shards, i)) for i in numbers]
+        low = self.shards[0][1].start if self.shards else 0
+        high = self.shards[-1][1].stop if self.shards else 0
+        self.rows = None if high - low == n else slice(low, high)
+        self.inputs = {b.key: self._new(b, high - low) for b in step.program.inputs}
+        self.values: dict[str, DeviceArray] = {}
+        self.buffers: dict[str, Any] = {}
+        self.sums: list[Sums | None] = []
+        self.rounds: list[tuple[list[BoundRound], Sums | None, BoundRound]] = []
+        known: dict[str, DeviceArray] = {}
+        kept: list[dict[str, DeviceArray]] = [{} for _ in self.shards]
+        for shard, join in step.parts:
+            sums, parts = None, list[BoundRound]()
+            if shard is not None:
+                sums = Sums(step.device, shard.program, step.shards)
+                for (i, rows), own in zip(self.shards, kept, strict=True):
+                    if rows:
+                        given = {**self._fields(rows, low), **known, **own, **sums.of(i)}
+                        parts.append(self._part(shard, rows, given, own))
+                    else:
+                        sums.clear(i)
+                known |= sums.of(None)
+            made = self._part(join, range(n), known, known)
+            self.rounds.append((parts, sums if sums and sums.places else None, made))
+            own_values = (b for b in join.program.values if SharedValue.parse(b.key) is None)
+            self.values |= {b.key: made.bound.buffers[b.name] for b in own_values}
+        self.at = self.rounds[0][2]
+
+    def _new(self, buffer: Buffer, n: int) -> DeviceArray:
+        """A new array for a buffer, for n rows."""
+        device, shape = self.step.device, buffer.shape_at(n)
+        dtype = dtype_of(self.step.program, buffer)
+        width = item_size(buffer.kind, self.step.program.dtype)
+        return device.view(device.empty(prod(shape) * width), 0, shape, dtype)
+
+    def _fields(self, rows: range, low: int) -> dict[str, DeviceArray]:
+        """The fields of a shard's rows."""
+        return {key: a[rows.start - low : rows.stop - low] for key, a in self.inputs.items()}
+
+    def _part(
+        self, executable: Executable, rows: range, given: Mapping[str, DeviceArray],
+        left: dict[str, DeviceArray],
+    ) -> BoundRound:  # fmt: skip
+        """A program on some rows: what it is `given` by key, and what it leaves in `left`."""
+        step, arrays = self.step, dict[str, DeviceArray]()
+        for b in executable.program.buffers:
+            if b.place == "input" or (b.place == "value" and b.key in given):
+                arrays[b.name] = given[b.key]
+            elif b.place == "value":
+                arrays[b.name] = left[b.key] = self._new(b, len(rows))
+            elif b.place == "state" and b.shape and b.shape[0][1]:
+                arrays[b.name] = step.states[b.key][rows.start : rows.stop]
+        bound = executable.over(len(rows), arrays)
+        places = [step.arguments.index(clock) for clock in executable.program.clocks]
+        return BoundRound(executable, bound, places, rows.start)
+
+    def run(self, *clocks: float) -> None:
+        """One update; the arguments are the clocks of the step."""
+        ranks = self.ranks
+        for parts, sums, join in self.rounds:
+            for part in parts:
+                self.at = part
+                known = (*clocks, float(part.first), float(self.n))
+                part.bound.run(*[known[i] for i in part.clocks])
+            if sums is not None:
+                if ranks.count > 1:
+                    ranks.gather(sums.parts)
+                sums.add()
+            self.at = join
+            join.bound.run(*[clocks[i] for i in join.clocks])
+
+
+class ShardedStep(Executable):
+    """A step cut into `rounds` of a program for each shard and one for their sums, as an executable
+    is: bound to n examples, run, looked into where it fails.
+
+    `program` is the undivided step, of which the facts are asked; `ranks` are asked for at each
+    binding; `made` makes a program of a round
+    ready on the arrays of the phase.
+    """
+
+    def __init__(
+        self, program: Program, rounds: Sequence[tuple[Program | None, Program]], shards: int,
+        ranks: Callable[[], Ranks], made: Made,
+    ) -> None:  # fmt: skip
+        self.parts = [(None if s is None else made(s), made(j)) for s, j in rounds]
+        self.executables = [e for pair in self.parts for e in pair if e is not None]
+        clocks = dict.fromkeys(c for e in self.executables for c in e.program.clocks)
+        asked = tuple(c for c in clocks if c not in (FIRST, ROWS))
+        self.arguments: tuple[Clock, ...] = (*asked, FIRST, ROWS)
+        self.program = program.changed(clocks=asked)
+        self.shards, self._ranks = shards, ranks
+        first = self.executables[0]
+        self.device, self.params, self.states = first.device, first.params, first.states
+        self.governors = first.governors
+        self._cut: dict[int, ShardedBound] = {}
+
+    @property
+    def ranks(self) -> Ranks:
+        """Who works out the shards, now."""
+        return self._ranks()
+
+    def at(self, n: int) -> ShardedBound:
+        """The step bound for n examples; made once for each n."""
+        if n not in self._cut:
+            self._cut[n] = ShardedBound(self, n)
+        return self._cut[n]
+
+    def held(self, n: int) -> ShardedBound | None:
+        """The step bound for n examples, if it is."""
+        return self._cut.get(n)
+
+    def rebind(self, params: dict[str, Any], states: dict[str, Any]) -> None:
+        """Use other arrays for parameters and states, or the same dictionaries changed."""
+        self.params, self.states = params, states
+        for executable in self.executables:
+            executable.rebind(params, states)
+        self._cut.clear()
+
+    def release(self) -> None:
+        """Give the memory back; it is taken again at the next `at`."""
+        self._cut.clear()
+        for executable in self.executables:
+            executable.release()
+
+    # ---- when a step fails ---------------------------------------------------------------------
+
+    def failed(self, bound: Bound | None) -> tuple[Executable, Bound | None, int]:
+        """The program that ran last, what it was bound to, and its first row in the minibatch."""
+        if not isinstance(bound, ShardedBound):
+            return self.executables[0], None, 0
+        return bound.at.executable, bound.at.bound, bound.at.first
+
+    def operands(self, n: int, stopped: Stopped, bound: Bound | None = None) -> list[Any] | None:
+        executable, bound, _ = self.failed(bound)
+        return executable.operands(n if bound is None else bound.n, stopped, bound)
+
+    def stopped(self, error: BaseException) -> Stopped | None:
+        """Where in a program an error came out of it, if it did."""
+        return next(filter(None, (e.stopped(error) for e in self.executables)), None)
+
+    def changed(self, stopped: Stopped) -> bool:
+        """Whether parameters or states may have changed in a run before it stopped."""
+        return True

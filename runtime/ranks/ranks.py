@@ -1,0 +1,91 @@
+"""The processes that a run is shared out to, as training sees them; one that is alone.
+
+All of them go through the same program, at the same updates, and have the same numbers. What they
+share out lies in rows, of which each rank fills in its own; how many ranks there are changes who
+fills in which, and no bit of what stands there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol, TypeVar
+
+from dln.grammar.diagnostics import DlnError, Problem
+from dln.runtime.device.device import DeviceArray
+
+Plain = TypeVar("Plain")
+Parts = Sequence[range]
+"""Of some rows those of each rank: contiguous, in the order of ranks, together all of them."""
+
+
+NOTHING = nullcontext()
+
+
+class Ranks(Protocol):
+    """This process is number `index` of `count`. All but `share` is done by all ranks at once."""
+
+    index: int
+    count: int
+
+    def share(self, n: int) -> range:
+        """Which of n things in a row are this rank's."""
+
+    def gather(self, rows: DeviceArray, parts: Parts | None = None) -> None:
+        """Fill in the rows [n, ...] of the other ranks: this one has filled in those of its share,
+        or of its part. `rows` is contiguous. Raises `Elsewhere` where another rank has failed,
+        `Fault` E644 where one has died."""
+
+    def agree(self, said: int) -> int:
+        """What any of the ranks says, bit by bit: a whole number from 0 up."""
+
+    def first(self, value: Plain) -> Plain:
+        """What rank 0 has: plain data."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """What is raised in here by one rank is raised by all: by the others as `Elsewhere`. All of
+        them come to the end before one goes on."""
+
+    def failing(self) -> AbstractContextManager[None]:
+        """As `together`, but who fails nowhere need not wait for the others at the end."""
+
+
+class Alone:
+    """One process, whose share is all."""
+
+    index, count = 0, 1
+
+    def share(self, n: int) -> range:
+        return range(n)
+
+    def gather(self, rows: DeviceArray, parts: Parts | None = None) -> None:
+        """There is nobody else to fill in rows [n, ...]."""
+
+    def agree(self, said: int) -> int:
+        return said
+
+    def first(self, value: Plain) -> Plain:
+        return value
+
+    def together(self) -> AbstractContextManager[None]:
+        return NOTHING
+
+    def failing(self) -> AbstractContextManager[None]:
+        return NOTHING
+
+
+class Elsewhere(DlnError):
+    """What another rank has raised; `code` is the exit code that it ends with."""
+
+    def __init__(self, problems: Sequence[Problem], code: int = 1) -> None:
+        super().__init__(problems)
+        self.exit_code = code
+
+
+def shares(n: int, count: int) -> list[range]:
+    """Of n things in a row those of each of `count` ranks.
+
+    >>> shares(5, 2)
+    [range(0, 2), range(2, 5)]
+    """
+    return [range(n * i // count, n * (i + 1) // count) for i in range(count)]
