@@ -49,22 +49,24 @@ def make(work: Work, variant: str, threads: int) -> Running:
     if work.infer:
         run = applied(session, fields) if variant == "loop" else None
         arrays = [next(iter(f.values())) for f in fields]
-        net, ready = session.net, session.programs.executable(session.applied("net").program)
+        net, key = session.net, session.applied("net").program
         call = run or (lambda i: net(arrays[i]))
-        return Running(call, lambda y: float(y.sum()), threads=threads_of(ready, len(arrays[0])))
+        chosen = threads_of(lambda: session.programs.executable(key), len(arrays[0]))
+        return Running(call, lambda y: float(y.sum()), threads=chosen)
     if variant == "python":
         own = work.kind == "rbm"  # its loss is a difference of energies, which nobody else has
-        ready = session.programs.executable(session.phase("fit").step, "fit")
+        step = session.phase("fit").step
+        chosen = threads_of(lambda: session.programs.executable(step, "fit"), work.size("B"))
         return Running(lambda i: session.step("fit", **fields[i]), lambda y: nan if own else y,
-                       threads=threads_of(ready, work.size("B")))  # fmt: skip
+                       threads=chosen)  # fmt: skip
     return looped(session, work, fields)
 
 
-def threads_of(executable: Executable, n: int) -> Callable[[], int]:
-    """Asks how many a program has chosen for n examples."""
+def threads_of(ready: Callable[[], Executable], n: int) -> Callable[[], int]:
+    """Asks how many a program that is `ready` by then has chosen for n examples."""
 
     def asked() -> int:
-        governor = executable.governors.get(n)
+        governor = ready().governors.get(n)
         return 1 if governor is None else governor.threads
 
     return asked
@@ -130,7 +132,7 @@ def looped(session: Session, work: Work, fields: list[dict[str, Array]]) -> Runn
         return left
 
     each = work.size("B") if work.kind == "rbm" else 1
-    return Running(call, lambda y: float(y) / each, threads=threads_of(executable, bound.n))
+    return Running(call, lambda y: float(y) / each, threads=threads_of(lambda: executable, bound.n))
 
 
 def applied(session: Session, fields: list[dict[str, Array]]) -> Any:

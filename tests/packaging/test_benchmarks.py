@@ -115,6 +115,9 @@ def test_the_other_workloads_are_laid_out_as_their_specs_have_them() -> None:
     assert np.isfinite(running.value(running.call(0)))
     letters, _ = lstm("r", 1, 4, B=2)
     assert letters.batches[0][0].shape == (50, 2)
+    for variant in ("loop", "python"):
+        trained = by_dln.make(letters, variant, 1)
+        assert np.isfinite(trained.value(trained.call(0))) and trained.threads() == 1
 
 
 def test_what_is_alive_by_hand() -> None:
