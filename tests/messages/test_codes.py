@@ -23,6 +23,8 @@ import dln
 from dln import cli
 from dln.compiler.frontend.tensors import axes
 from dln.compiler.schema.keys import PhaseNumber, parse_clock
+from dln.exporting.file import encoded
+from dln.exporting.listing import OnnxModel
 from dln.flags import read_flags
 from dln.grammar.diagnostics import DlnError, Fault
 from dln.grammar.parser import parse
@@ -281,6 +283,25 @@ def timed() -> None:
     command("emit", "net.dln")()
 
 
+def without_onnx() -> None:
+    with mock.patch("dln.exporting.file.find_spec", lambda _: None):
+        command("emit", "mlp", "--to", "net.onnx")()
+
+
+def large() -> None:
+    made = OnnxModel("float64")
+    made.arrays["W"] = np.broadcast_to(np.float32(0), (1 << 15, 1 << 15))
+    with mock.patch("dln.exporting.file.find_spec", lambda _: ""):
+        encoded(made, "net", "")
+
+
+def drawn() -> None:
+    block = "block noisy(x[2]) -> y[2] {\n  m ~ bernoulli(ones(2) / 2)\n  y = m * x\n}\n"
+    applied = 'check "applied" {\n  expect shape(net([1, 2])) == [2]\n}\n'
+    written("net.dln", f"{block}let net = noisy()\n{applied}")
+    command("emit", "net.dln", "--to", "net.onnx")()
+
+
 def no_file() -> None:
     Path("a.csv").symlink_to("nothing")
     beside('table("a.csv")')
@@ -453,6 +474,10 @@ MADE: dict[str, Callable[[], object]] = {
     "E570": lambda: gradcheck(session(NET.replace(LINE, "update net.b += 0 * x")), "fit"),
     "E571": lambda: gradcheck(session(dtype="float32"), "fit"),
     "E572": lambda: gradcheck(session(NET.replace("over", "+ stop(e) over")), "fit"),
+    "E610": drawn,
+    "E612": command("emit", "rbm", "--to", "net.onnx"),
+    "E613": without_onnx,
+    "E614": large,
     "E590": without_scikit_learn,
     "E591": estimator(),
     "E592": estimator(sample_weight=[1, 2]),

@@ -22,8 +22,12 @@ ROOT = Path(__file__).parents[2]
 ADDED = {
     # an artefact: the row of its form; the file of its name makes it
     "confusion": {"compiler/frontend/context/artefacts.py", "dln/artefacts/confusion.py"},
-    # an operation: its record, and a kernel where NumPy has no such function
-    "erf": {"compiler/ir/ops/pointwise.py", "runtime/device/kernels.py"},
+    # an operation: its record, a kernel where NumPy has no such function, its row for ONNX
+    "erf": {
+        "compiler/ir/ops/pointwise.py",
+        "dln/exporting/operations.py",
+        "runtime/device/kernels.py",
+    },
     # what can be said in the language is a line of its library
     "gelu": set(),
 }

@@ -68,6 +68,7 @@ ROOMS = """
     results
     bisecting
     standalone
+    exporting
     options
     weights
     commands

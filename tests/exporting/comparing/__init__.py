@@ -1,0 +1,1 @@
+"""Models of ONNX beside what they were made of."""
