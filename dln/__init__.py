@@ -9,7 +9,7 @@
 TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all that is here
 
 if TYPE_CHECKING:
-    from dln.applying.session import open_run as open
+    from dln.applying.session import open as open
     from dln.grammar.diagnostics import DlnError as DlnError
     from dln.grammar.diagnostics import Problem as Problem
     from dln.spec import Compiled as Compiled
@@ -29,9 +29,9 @@ def __getattr__(name: str) -> object:
 
         return getattr(diagnostics, name)
     if name == "open":
-        from dln.applying.session import open_run  # late: NumPy
+        from dln.applying.session import open  # late: NumPy
 
-        return open_run
+        return open
     from dln import spec  # late: `dln --help` needs no compiler
 
     return getattr(spec, name)

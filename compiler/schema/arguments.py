@@ -6,6 +6,7 @@ NumPy's numbers are told by what they can do, so that nothing is imported here.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from operator import index
@@ -57,6 +58,8 @@ def _misfit(
     from inspect import Parameter, Signature, signature  # late: seldom needed
 
     name, parameters = function.__name__, list(signature(function).parameters.values())[len(own) :]
+    if not own and name in getattr(sys.modules.get("dln"), "__all__", ()):
+        name = f"dln.{name}"
     takes = [p.replace(annotation=Parameter.empty) for p in parameters]
     rest = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
     known = [p.name for p in takes if p.kind not in rest]

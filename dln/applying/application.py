@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from os import PathLike
 from pathlib import Path
@@ -22,11 +23,13 @@ from dln.applying.feeding import InstanceFeed, feed_of
 from dln.applying.pieces import ROWS, GivenArrays, NewExamples, of_npy
 from dln.applying.plain_tables import PlainTable
 from dln.applying.results import ToldResults
+from dln.applying.several import SeveralTables
 from dln.applying.tables import NewTable
 from dln.applying.writing import Sink
 from dln.compiler.plan import AppliedSpec, DataSpec, Program, memory
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.source_map import placed
+from dln.runtime.readers.folders.patterns import is_pattern
 from dln.runtime.readers.table.pieces import Begun
 from dln.runtime.readers.validation import check_field
 from dln.runtime.session import Session
@@ -79,6 +82,9 @@ class AppliedRun:
             arrays = loose.arrays_of(data, self.spec, self.feed)
             return GivenArrays("the data", arrays, self.spec, raw, fields, self.rows)
         path = Path(data)
+        if self.spec.reader not in ("images", "idx", "text") and is_pattern(str(data)):
+            if not path.exists():
+                return SeveralTables(str(data), partial(self._table, kept=kept))
         if path.suffix.lower() in ARRAYS:
             self._refuse_kept(kept, f"{path.name}")
             _there(path)
@@ -90,6 +96,10 @@ class AppliedRun:
             found = loose.other_files(str(data), self.spec, self.feed)
             if found is not None:
                 return found
+        return self._table(path, kept)
+
+    def _table(self, path: Path, kept: Sequence[str]) -> NewTable | PlainTable:
+        """One table."""
         _there(path)
         if self.feed.table is not None:
             return NewTable(path, self.spec, self.feed, kept)
@@ -172,7 +182,7 @@ class AppliedRun:
 
 
 def _rows(program: Program, spec: DataSpec, feed: InstanceFeed) -> int:
-    """How many examples go through at a time: a power of two, as products of such sizes have the
+    """How many examples go through at a time: of a size at whose multiples products have the
     bits of larger ones."""
     many, few = (sum(memory(program, n)[k] for k in PLACES) for n in (1024, 512))
     fields = sum(8 * prod(f.shape) for f in spec.fields if f.name in feed.fields)

@@ -18,7 +18,7 @@ from dln.grammar.diagnostics import Fault, nearest
 from dln.runtime.readers.npz.file_rows import FileRows
 from dln.runtime.readers.npz.members import members
 
-ROWS = 8192
+ROWS = 6144  # a multiple of the rows that a kernel of products takes at once, 24 or fewer
 Arrays = dict[str, NDArray[Any]]
 
 

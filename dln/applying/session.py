@@ -98,7 +98,7 @@ def _faults() -> Iterator[None]:
 
 
 @arguments.verb
-def open_run(
+def open(
     run: str | os.PathLike[str], *, checkpoint: str = NEWEST, backend: str | None = None,
     threads: int | None = None, dtype: str | None = None,
 ) -> OpenedSession:  # fmt: skip

@@ -133,6 +133,25 @@ class Csv:
             _placed(self.held, str(self.to))
 
 
+class JsonColumns:
+    """Columns by name, for the one object of `--json`."""
+
+    arrays = False
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[Any]] = {}
+
+    def begin(self) -> None:
+        self.columns.clear()
+
+    def put(self, found: Sequence[ToldColumn]) -> None:
+        for told in found:
+            self.columns.setdefault(told.name, []).extend(np.asarray(told.values).tolist())
+
+    def end(self) -> None:
+        """All is here."""
+
+
 def texts_of(values: Any) -> list[str]:
     """Values as cells: numbers with all their digits, in quotes what needs them, nothing for what
     there is not."""

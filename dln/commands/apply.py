@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ ORDER = 52
 @click.argument("run")
 @click.argument("net")
 @click.option("--data", "new", type=Some(), metavar="FILE", required=True,
-              help="The new data: .csv, .npz, .npy, idx, \"new/*.png\", - for stdin.")  # fmt: skip
+              help="The new data: .csv, .npz, .npy, idx, \"new/*.csv\", - for stdin.")  # fmt: skip
 @click.option("--to", type=Some(), metavar="FILE",
               help="A .csv, .npz, .npy or .parquet file [stdout, as CSV].")  # fmt: skip
 @click.option("--keep", type=Some(), metavar="COLUMN", multiple=True,
@@ -38,21 +39,22 @@ def command(
     from dln.applying.application import AppliedRun  # late: NumPy
     from dln.applying.opening import opened  # late: NumPy
     from dln.applying.stdin import from_stdin  # late: NumPy
-    from dln.applying.writing import kind_of, sink  # late: NumPy
+    from dln.applying.writing import JsonColumns, kind_of, sink  # late: NumPy
 
     asked = settings(terminal, given)
     kind_of(to)
-    if to is not None and os.path.exists(to) and os.path.exists(new) and os.path.samefile(to, new):
+    from dln.applying.several import tables_meant  # late: NumPy
+
+    read = [new] if os.path.exists(new) else tables_meant(new)
+    if to is not None and os.path.exists(to) and any(os.path.samefile(to, one) for one in read):
         raise Fault(f"{to} holds the new data, which would be lost", "--to out.csv", "E582")
-    if terminal.json and to is None:
-        raise Fault("--json says what was done, and the results are to go elsewhere",
-                    "--to out.csv", "E582")  # fmt: skip
+    held = JsonColumns() if terminal.json and to is None else None
     found = opened(run, which, asked.backend if "backend" in asked.asked else None, None,
                    asked.dtype)  # fmt: skip
     for note in found.notes:
         terminal.say(f"note: {note}")
     application = AppliedRun(found.spec, found.session, net, like)
-    with from_stdin(new) as path, sink(to) as made:
+    with from_stdin(new) as path, nullcontext(held) if held else sink(to) as made:
         source = application.source(path, keep)
         for note in source.notes:
             terminal.say(f"note: {note}")
@@ -67,5 +69,6 @@ def command(
         "run": str(found.path), "net": net, "checkpoint": str(found.checkpoint),
         "data": application.feed.data, "ports": dict(application.feed.ports), "to": to,
         "examples": counts.examples, "without_result": counts.without,
+        **({} if held is None else {"results": held.columns}),
     })  # fmt: skip
     return 0

@@ -76,13 +76,13 @@ def run(terminal: Terminal, name: str | None, given: Settings) -> int:
     compiled = spec.compile(
         given.backend, given.dtype, given.threads, given.memory_limit, shards=given.shards
     )
-    terminal.warn(spec.facts.warnings)
     selection = select(spec, given)
     if before is not None:
         differences.refuse_spec(before, spec, compiled, selection.names)
     foreseen(compiled, selection, given)
     session = opened(compiled, given.seed)
     origin = beginning.taken(terminal, session, given.begun)
+    terminal.warn(spec.facts.warnings)
     with terminable(), recorded(spec, compiled, given, str(path), before, origin) as rundir:
         if before is not None:
             beginning.again(session, rundir)

@@ -61,8 +61,16 @@ class Row:
     def of_data(cls, data: Mapping[str, Any]) -> Row:
         """The row that `as_data` wrote."""
         checks = [of_data(v) for v in data["checks"]]
-        return cls(dict(data["constants"]), dict(data["reports"]), checks, data["seconds"],
+        reports = {k: _number(v) for k, v in data["reports"].items()}
+        return cls(dict(data["constants"]), reports, checks, data["seconds"],
                    dict(data.get("seeds", {})), list(data.get("problems", ())))  # fmt: skip
+
+
+def _number(value: Any) -> Any:
+    """What a report is that JSON has no number for, "nan" and "inf"; several as a list."""
+    if isinstance(value, list):
+        return [_number(v) for v in value]
+    return float(value) if value in ("nan", "inf", "-inf") else value
 
 
 def named(constants: Mapping[str, Any]) -> str:

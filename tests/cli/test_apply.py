@@ -217,7 +217,6 @@ def test_each_wrong_input_has_one_answer(at: Path, dln: Dln) -> None:
         assert [p.code for p in refused.value.problems] == [code], refused.value
     for words, code in {
         ("--to", "out.xlsx"): "E582",
-        ("--json",): "E582",
         ("--checkpoint", "best"): "E577",
         ("--to", "no/out.csv"): "E542",
     }.items():
@@ -227,6 +226,32 @@ def test_each_wrong_input_has_one_answer(at: Path, dln: Dln) -> None:
     assert "error[E548]" in dln("apply", "nowhere", "net", "--data", "new.csv").err
     got = dln("apply", "run", "net", "--data", "new.csv", "--to", "out.csv", "--json")
     assert json.loads(got.out)["ports"] == {"x": "x", "soil": "soil", "day": "day"}
+
+
+def test_several_tables_at_once(at: Path, dln: Dln) -> None:
+    """One after the other, each read as it is; rows are counted through and told by their file."""
+    head = ["Soil;note;Width;picked;sepal length;name"]
+    rows = [f'{s};"a; b";{w};{d};{le};N{i}' for i, (le, w, s, d) in enumerate(NEW)]
+    Path("one.csv").write_text("\n".join(head + rows))
+    Path("new").mkdir()
+    Path("new/b.csv").write_text("\n".join(head + rows[2:]))
+    other = [row.replace(",", ".").replace("a; b", "a").replace(";", ",") for row in rows]
+    Path("new/a.csv").write_text("\n".join([head[0].replace(";", ","), *other[:2]]))
+    whole = dln("apply", "run", "net", "--data", "one.csv", "--keep", "name", "--json").data
+    some = dln("apply", "run", "net", "--data", "new/*.csv", "--keep", "name", "--json").data
+    assert whole["results"]["name"] == ["N0", "N1", "N2", "N3"] and some["examples"] == 4
+    assert some["results"].pop("file") == ["new/a.csv"] * 2 + ["new/b.csv"] * 2
+    assert some["results"] == whole["results"]
+    session = open_run("run")
+    hand = [by_hand(session, [c.replace(",", ".") for c in row[:2]] + row[2:]) for row in NEW]
+    shares = [np.exp(z.max()) / np.exp(z).sum() for z in hand]
+    np.testing.assert_allclose(some["results"]["probability"], shares, rtol=1e-5)
+    Path("new/b.csv").write_text("\n".join([*head, rows[2], rows[3].replace("clay", "mud")]))
+    got = dln("apply", "run", "net", "--data", "new/*.csv")
+    assert "new/b.csv, line 3" in got.err and not got.out
+    got = dln("apply", "run", "net", "--data", "new/*.csv", "--to", "new/a.csv")
+    assert "E582" in got.err and Path("new/a.csv").read_text().startswith("Soil")
+    assert "no file is called" in dln("apply", "run", "net", "--data", "mew/*.csv").err
 
 
 def test_other_forms_of_new_data(at: Path, dln: Dln) -> None:

@@ -89,6 +89,15 @@ def test_it_goes_on_and_is_verified_without_the_other(
     assert got.code == 1 and "from.copy" in got.out
 
 
+def test_of_what_is_not_there_nothing_else_is_told(runs: Callable[..., Any]) -> None:
+    """No warnings before it, which a wrong word has nothing to do with."""
+    Path("w.dln").write_text(TEXT.replace("const m", "const unread = 1, m"), encoding="utf-8")
+    got = runs("run", "w.dln", "--from", "nowhere")
+    assert "E534" in got.err and "W303" not in got.err and "W303" in runs("check", "w.dln").err
+    with pytest.raises(DlnError, match=r"dln.open\(\) missing .*'run'"):
+        library.open()  # type: ignore[call-arg]
+
+
 def test_a_file_of_another_tool(runs: Callable[..., Any]) -> None:
     arrays = {"net.h.W": np.arange(6.0).reshape(3, 2).astype("f2"), "net.y.b": np.ones(1, "i8"),
               "net.h.b": np.array([1, np.nan, 0]), "net.z.b": np.array([1e300, 0]),

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dln.printing.terminal import plain
 from dln.running.verdict import Verdict
 from dln.spec import load
 from dln.sweep import workers
@@ -201,6 +202,14 @@ def test_without_matplotlib_a_line_says_so(
     got = dln("sweep", line, "--jobs", 1, "--out", "there")
     assert got.code == 0 and "plots need matplotlib: pip install 'dln[plot]'" in got.err
     assert not list(Path("there").glob("*.png"))
+
+
+def test_what_is_no_number_comes_back_as_that(line: Path) -> None:
+    """Rows that were saved are those that were worked out, for tables and pictures."""
+    row = Row({}, {"a": float("nan"), "b": [1, float("-inf")], "c": None, "d": 7})
+    again = Row.of_data(json.loads(json.dumps(plain(row.as_data()))))
+    assert again.reports["a"] != again.reports["a"] and again.reports["d"] == 7
+    assert again.reports["b"] == [1, float("-inf")] and again.reports["c"] is None
 
 
 def test_means_over_seeds_by_hand(dln: Callable[..., Any], line: Path) -> None:

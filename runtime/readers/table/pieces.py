@@ -21,7 +21,7 @@ from dln.runtime.readers.table.columns import Column, Decimals
 from dln.runtime.readers.table.dialect import PARQUET, Dialect
 from dln.runtime.readers.table.lines import RowReader
 
-ROWS = 8192
+ROWS = 6144  # a multiple of the rows that a kernel of products takes at once, 24 or fewer
 
 
 @dataclass(frozen=True)
