@@ -18,7 +18,7 @@ from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.outside import Outside
 from dln.compiler.frontend.context.place import Enough
 from dln.compiler.frontend.context.static_values import lookup, rounds, word
-from dln.compiler.frontend.data import measures
+from dln.compiler.frontend.data import measures, tables
 from dln.compiler.frontend.definitions import Files, bind_items
 from dln.compiler.frontend.expressions import calls, indexing, operators
 from dln.compiler.frontend.python_functions import functions as as_functions
@@ -72,6 +72,7 @@ def _work_out(b: Build, module: s.Module, scope: Scope) -> None:
             if binding.span is not None and binding.span.source is b.source:
                 lookup(b, name, binding.span, scope)
     _in_order(b, declarations, scope)
+    tables.fill(b, _learned(b))
     _initial_values(b)
     if not b.problems.found:
         extents.bounded(b)
@@ -170,6 +171,11 @@ def _unused(b: Build, items: Sequence[s.Item | s.Stmt]) -> None:
 # ---- the model ---------------------------------------------------------------------------------
 
 
+def _learned(b: Build) -> list[tuple[str, str]]:
+    """The set and the part that each phase learns from which learns, in the order of the spec."""
+    return [(ph.on.data, ph.on.part) for ph in b.phases.made.values() if ph.updates]
+
+
 def _model(b: Build, functions: Functions) -> Model:
     stated = [c for c in b.built.checks if not c.phase]
     asked = {p for c in stated if not c.slow for e in c.expects for p in e.phases}
@@ -182,7 +188,6 @@ def _model(b: Build, functions: Functions) -> Model:
     for name in slowly:
         b.phases.made[name] = b.phases.made[name].changed(slow=True)
     made = (c.changed(slow=b.phases.made[c.phase].slow) if c.phase else c for c in b.built.checks)
-    learned = [(ph.on.data, ph.on.part) for ph in b.phases.made.values() if ph.updates]
     own = {p: v for p, v in b.owned.params.items() if not v.checks}
     return Model(
         source=b.source,
@@ -190,7 +195,7 @@ def _model(b: Build, functions: Functions) -> Model:
         graph=b.graph,
         constants=dict(b.built.constants),
         params={**own, **{p: v for p, v in b.owned.params.items() if p not in own}},
-        data=measures.learned_from(b.data.sets, learned),
+        data=measures.learned_from(b.data.sets, _learned(b)),
         phases=b.phases.made,
         probes=b.phases.probes,
         checks=tuple(made),

@@ -117,8 +117,7 @@ class Graph:
         key = content(op, operands, attrs)
         node = self._unique.get(key)
         if node is None:
-            node = Node(op, operands, dict(key[2]), type, key)
-            self._insert(node)
+            return self.insert(key, operands, type, spans)
         if spans:
             self.mark(node, spans)
         return node
@@ -126,6 +125,20 @@ class Graph:
     def find(self, op: str, operands: tuple[Node, ...], attrs: Mapping[str, Any]) -> Node | None:
         """The node with this content, if it is here. Its type need not be known."""
         return self._unique.get(content(op, operands, attrs))
+
+    def known(self, key: Content) -> Node | None:
+        """As `find`, by what `content` has given."""
+        return self._unique.get(key)
+
+    def insert(
+        self, key: Content, operands: tuple[Node, ...], type: TensorType, spans: Spans = ()
+    ) -> Node:
+        """A new node with a content that is not here yet, and with these operands."""
+        node = self._unique[key] = Node(key[0], operands, dict(key[2]), type, key)
+        self._enter(node)
+        if spans:
+            self.spans[node] = spans
+        return node
 
     def include(self, node: Node, spans: Spans = (), name: str | None = None) -> Node:
         """A node of another graph whose operands are here already, as it is."""
@@ -137,10 +150,6 @@ class Graph:
         if spans or name is not None:
             self.mark(found, spans, name)
         return found
-
-    def _insert(self, node: Node) -> None:
-        self._unique[node.key] = node
-        self._enter(node)
 
     def _enter(self, node: Node) -> None:
         self._nodes[node] = None

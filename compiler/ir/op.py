@@ -14,7 +14,7 @@ from enum import IntEnum
 from types import MappingProxyType, ModuleType
 from typing import Any, TypeAlias
 
-from dln.compiler.ir.graph import Graph, Node, Spans
+from dln.compiler.ir.graph import Graph, Node, Spans, content
 from dln.compiler.ir.sizes import Size, times
 from dln.compiler.ir.spelling import Spell
 from dln.compiler.ir.tensor_type import Kind, TensorType
@@ -267,12 +267,13 @@ class Make:
         record = OPS.get(op)
         if record is None:
             raise Fault(f"there is no operation {op}", nearest(op, OPS) or "")
-        found = self.graph.find(op, operands, attrs)
+        key = content(op, operands, attrs)
+        found = self.graph.known(key)
         if found is not None:
             self.graph.mark(found, self.spans)
             return found
-        type = record.type_of(attrs, tuple(o.type for o in operands))
-        return self.graph.add(op, operands, type, self.spans, **attrs)
+        type = record.type_of(attrs, tuple([o.type for o in operands]))
+        return self.graph.insert(key, operands, type, self.spans)
 
     # ---- sources -------------------------------------------------------------------------------
 

@@ -76,6 +76,7 @@ class Worker:
     def __init__(self, model: Model, session: Session | None, seed: int) -> None:
         self.model, self.session, self.seed = model, session, seed
         self.probed: dict[ProbeInput, Any] = {}
+        self.first: dict[str, Any] = {}
 
     def verdict(self, check: Checking, e: Expectation, slow: bool = True) -> Verdict:
         """One expectation, or why it was not run."""
@@ -132,6 +133,7 @@ class Worker:
         """The values of nodes over constants, clocks, probes and parameters, in float64."""
         if all(map(structure.is_const, nodes.values())):
             return {name: node["value"] for name, node in nodes.items()}
+        self.begin(nodes.values())
         env = known_of(nodes.values(), clock=self.clock, input=self.probe, param=self.param,
                        whole=self.whole)  # fmt: skip
         return evaluate(self.model, nodes, env, self.seed, most=self.most)
@@ -158,12 +160,29 @@ class Worker:
         """A parameter of the session; of a check's own instance, its first value. Raises `Fault`
         where that is not known."""
         path = node["path"]
-        if self.session is not None and path in self.session.plan.params:
+        if self.trained(path):
+            assert self.session is not None
             return self.session.params[path]
-        init = self.model.params[path].init
-        if init is None:
+        if path not in self.first:
             raise Fault(f"{path} has no first value")
-        return evaluate(self.model, {"init": init}, {}, self.seed, most=self.most)["init"]
+        return self.first[path]
+
+    def trained(self, path: str) -> bool:
+        """Whether a parameter is one of the session."""
+        return self.session is not None and path in self.session.plan.params
+
+    def begin(self, nodes: Iterable[Node]) -> None:
+        """Work out the first values of the parameters below some nodes: all together, or one by
+        one where that would take too much. Raises `Fault` where one does."""
+        asked = [n["path"] for n in ancestors(nodes) if structure.is_param(n)]
+        inits = {p: self.model.params[p].init for p in asked
+                 if p not in self.first and not self.trained(p)}  # fmt: skip
+        known = {p: init for p, init in inits.items() if init is not None}
+        try:
+            self.first |= evaluate(self.model, known, {}, self.seed, most=self.most)
+        except Fault:
+            for p, init in known.items():
+                self.first |= evaluate(self.model, {p: init}, {}, self.seed, most=self.most)
 
     def probe(self, node: Node) -> Any:
         """A value asked of a phase: on its first minibatch, with the parameters of then. Raises

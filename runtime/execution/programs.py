@@ -283,10 +283,12 @@ class Programs:
         if not plan.params:
             return
         keys = map(ProgramKind.INIT.of, (plan.dtype, "float64", "float32"))
-        values = self.once(next(key for key in keys if key in plan.programs))
+        executable = self.executable(next(key for key in keys if key in plan.programs))
+        values = self.read(self.run_once(executable, {}, "the first values"))
         wide = any((p.dtype or plan.dtype) == "float64" for p in plan.phases.values())
         dtype = "float64" if wide else plan.dtype
         self.store.params = {path: self.device.array(values[path], dtype) for path in plan.params}
+        executable.release()
 
     def first_states(self, phase: PhaseSpec, counted: bool = True) -> dict[str, HostArray]:
         """The values that the states of a phase begin with, by path: of its optimisers, and its

@@ -27,8 +27,8 @@ EXACT_BYTES = 3  # of memory, to test one number for that
 
 
 @dataclass(frozen=True)
-class _Header:
-    """An array as its header says; `name` is what messages call it."""
+class ArrayHeader:
+    """An array of a file as its header says; `name` is what messages call it."""
 
     name: str
     dtype: str
@@ -51,7 +51,7 @@ class _Header:
         return "index" if len(self.shape) == 1 and whole else "real"
 
 
-def _schema(headers: Mapping[str, _Header]) -> Schema:
+def _schema(headers: Mapping[str, ArrayHeader]) -> Schema:
     """What arrays hold that agree on the number of examples."""
     counts = {h.name: h.shape[0] for h in headers.values()}
     if len(set(counts.values())) > 1:
@@ -71,7 +71,7 @@ _IDX_AXES = 8
 
 
 @dataclass(frozen=True)
-class _Idx(_Header):
+class _Idx(ArrayHeader):
     path: Path
 
     @property

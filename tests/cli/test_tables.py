@@ -132,6 +132,30 @@ def test_missing_values_are_filled_by_the_part_that_is_fitted(dln: Any) -> None:
     assert "1 missing in column 1" in dln("check", "gaps.dln").err
 
 
+def test_the_mean_is_of_what_the_first_phase_learns_from() -> None:
+    """Whatever the parts are called; of folds all but the one that is left out; and of a set that
+    is like another by the means of that one."""
+    Path("gaps.csv").write_text("x,y\n1,0\n2,0\n?,0\n40,0\n500,0\n6000,0\n")
+    head = f"{HEAD}  set missing = mean\n  x[1] = raw[:1]\n  y = raw.y\n  split "
+    tail = '}\ndata more = table("gaps.csv") like iris\nlet net = dense(1)\n'
+    phase = "train %s on iris%s batch 2 for 1 epoch {\n"
+    phase += "  minimize (net(x)[0] - y)^2 over net with sgd(lr = 0)\n}\n"
+    for parts, on, mean in (
+        ("fit 3, rest 3", [".rest"], (40 + 500 + 6000) / 3),
+        ("fit 3, train 1, rest 2", [".train", ".rest"], 40),
+        ("fit 3, rest 3", [""], (1 + 2 + 40 + 500 + 6000) / 5),
+        ("fold[3]", [" - iris.fold[0]", " - iris.fold[0]"], (40 + 500 + 6000) / 3),
+        ("rest 4, fold[2]", [".fold[1]"], 6000),
+    ):
+        phases = "".join(phase % (f"p{i}", part) for i, part in enumerate(on))
+        made = package.load(f"{head}{parts}\n{tail}{phases}").compile(dtype="float64").session()
+        for name in ("iris", "more"):
+            assert made.datasets.part(name, "all", "float64").arrays["x"][2, 0] == mean
+    with pytest.raises(package.DlnError, match="of folds each is looked at"):
+        both = phase % ("a", " - iris.fold[0]") + phase % ("b", " - iris.fold[1]")
+        package.load(f"{head}fold[3]\n{tail}{both}")
+
+
 @pytest.mark.parametrize("by", ["", " by label", " by k"])
 def test_the_mean_is_that_of_the_examples_that_are_dealt_out(by: str) -> None:
     """Shuffled and by class: the mean of those that the part turns out to have."""

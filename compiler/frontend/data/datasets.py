@@ -77,7 +77,7 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     count = schema.count if schema.counted else given.made_up(asked)
     parts, division = splits.divided(b, cuts, asked, inner, count, fields)
     if table is not None:
-        source = tables.filled(b, table, fields, parts, division)
+        table.fields = fields
         raw = {**raw, **table.inputs}
     source = named_arrays.numbered(b, key, source)
     needed = set(ancestors(f.value for f in fields.values()))

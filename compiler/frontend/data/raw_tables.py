@@ -9,6 +9,7 @@ from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import Domain
+from dln.compiler.model import FieldOf
 from dln.compiler.schema.headers import ColumnFacts, DataSource, TableFacts
 from dln.grammar.diagnostics import Span
 
@@ -40,8 +41,9 @@ def table_of(b: Build, raw: object) -> RawTable | None:
 class RawTable:
     """A table: what its file is recognised as, its columns as they are looked at, and those that
     are read as classes; where in the spec a class is a column as it stands (`direct`). `given` are
-    names of classes, and `means` numbers, that the set has which this one is like, by the name or
-    the number of a column."""
+    names of classes that the set has which this one is like, its `model`, and `means` what is put
+    in the place of what is missing, by the name or the number of a column; `fields` are those that
+    were made of it."""
 
     key: str
     source: DataSource
@@ -52,6 +54,8 @@ class RawTable:
     direct: list[tuple[Span, int]] = field(default_factory=list)
     given: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     means: Mapping[str, float] | None = None
+    model: RawTable | None = None
+    fields: Mapping[str, FieldOf] = field(default_factory=dict)
     likely: tuple[int, ...] = ()
 
     @property

@@ -17,14 +17,10 @@ from dln.compiler.frontend.data import columns, origins
 from dln.compiler.frontend.data.raw_tables import RawTable, table_of
 from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input
-from dln.compiler.model import FieldOf
+from dln.compiler.model import DataSet, FieldOf
 from dln.compiler.schema.headers import ColumnFacts, DataSource, Oddity, Schema
-from dln.compiler.schema.records import Division, Portion
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import CHOICES, Span
-
-FITTED = ("fit", "train")
-"""What the part is called that means are taken of; else it is the first one."""
 
 
 def first(source: DataSource) -> DataSource:
@@ -48,14 +44,14 @@ def begun(
 
 
 def resembling(b: Build, table: RawTable, other: object) -> None:
-    """What a set has of the one that it is like: the names of classes, and the means."""
+    """What a set has of the one that it is like: the names of classes, which is its model."""
     data = b.data.sets[other.name] if isinstance(other, DataValue) else None
     model = None if data is None else table_of(b, data.raw.get(""))
     if model is None:
         return
     named = {model.called(c.column): c.names for c in model.coded}
     table.given = {**model.given, **named}
-    table.means = model.means
+    table.model = model
 
 
 def settled(
@@ -93,24 +89,44 @@ def settled(
     return schema
 
 
-def filled(
-    b: Build, table: RawTable, fields: Mapping[str, FieldOf],
-    parts: Mapping[str, Portion], division: Division,
-) -> DataSource:  # fmt: skip
-    """The table with the means of the part that is fitted in place of what is missing, of the set
-    itself or of the one that it is like."""
+def fill(b: Build, on: Sequence[tuple[str, str]]) -> None:
+    """Put means in the place of what is missing in tables that ask for it, now that it is known
+    which parts phases learn from, `on` (set, part) in the order of the spec."""
+    for raw, table in b.data.tables.items():
+        data = b.data.sets.get(table.key) if isinstance(table, RawTable) else None
+        if isinstance(table, RawTable) and data is not None and data.raw.get("") is raw:
+            with b.collecting():
+                source = _filled(b, table, data, on)
+                b.data.sets[table.key] = data.changed(
+                    options=source.options, columns=source.columns
+                )
+
+
+def _fitted(b: Build, table: RawTable, data: DataSet, on: Sequence[tuple[str, str]]) -> str:
+    """The part whose means are taken: that which the first phase learns from, else the first one.
+    Where there are folds they are those of one training, or a fold would be looked at."""
+    learned = list(dict.fromkeys(part for of, part in on if of == table.key and part))
+    apart = bool(learned) and learned[0] != "all" and not set("[+-") & set(learned[0])
+    if any("[" in name for name in data.parts) and len(learned) != 1 and not apart:
+        text = "set missing = mean takes the means of one part, and of folds each is looked at"
+        remedy = f"{CHOICES}train ... on {table.key} - {table.key}.fold[k], with a const k, "
+        remedy += "or set missing = drop"
+        b.fail("E515", text, table.span, "is divided into folds", remedy=remedy)
+    own = [name for name in data.parts if name != "all" and not set("+-") & set(name)]
+    return learned[0] if learned else next(iter(own), "all")
+
+
+def _filled(b: Build, table: RawTable, data: DataSet, on: Sequence[tuple[str, str]]) -> DataSource:
+    """The table with the means of a part of the set, or of the one that it is like."""
     used = table.source.columns or ()
     if table.source.options.get("missing") != "mean" or not used:
         b.note(_told(table, ()))
         return table.source
+    table.means = table.means if table.model is None else table.model.means
     if table.means is None:
-        name = next((n for n in FITTED if n in parts), [*parts, "all"][len(parts) > 1])
-        if name not in FITTED and any("[" in n for n in parts):
-            text = "set missing = mean takes the means of one part, and of folds each is looked at"
-            remedy = f"{CHOICES}a part of their own, split fit 0.8, ..., or set missing = drop"
-            b.fail("E515", text, table.span, "is divided into folds", remedy=remedy)
-        by = _divided_by(b, table, fields.get(division.by)) if division.by else ()
-        options = {**table.source.options, "mean": (used, division, parts[name].pieces, by)}
+        division, name = data.division, _fitted(b, table, data, on)
+        by = _divided_by(b, table, table.fields.get(division.by)) if division.by else ()
+        options = {**table.source.options, "mean": (used, division, data.parts[name].pieces, by)}
         found = columns.asked(b, table, table.source.changed(options=options)).table
         assert found is not None
         table.means = {table.called(k): v for k, v in found.means.items()}

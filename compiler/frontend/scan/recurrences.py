@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Self, TypeAlias
 
 from dln.compiler.frontend.context import broadcasting, standing
@@ -74,7 +74,7 @@ def at_step(line: str, name: str, t: str, dims: tuple[s.Expr | None, ...] | None
 class Recurrences:
     """One scan in one scope. `lines` are the equations written with [t], `others` all else;
     `inside` says that it stands in a step of another. `made` are its sequences, by the version of
-    a frame."""
+    a frame. `parts` are all pieces of its step."""
 
     def __init__(self, b: Build, st: s.Scan, scope: Scope) -> None:
         self.st, self.scope = st, scope
@@ -95,6 +95,7 @@ class Recurrences:
             else:
                 self.others.append(line)
         self.made: dict[int, dict[str, Node]] = {}
+        self.parts = [part for stated in st.body for part in within(stated)]
         self.inside = b.time.in_step
 
     def _is_step(self, target: s.Port) -> bool:
@@ -128,7 +129,7 @@ class Recurrences:
 
     def looks_back(self, name: str) -> bool:
         """Whether `name[...]` stands anywhere in the step."""
-        return any(is_lagged(part, name) for part in self.st.body)
+        return any(_indexed(part, name) is not None for part in self.parts)
 
     def axes(self, b: Build, name: str) -> int:
         """How many axes a sequence has at least at each step: as many as indices stand behind it,
@@ -138,22 +139,23 @@ class Recurrences:
             found = _indexed(expr, name)
             return found is not None and len(found.indices) == 1
 
-        said = (indices(part, name) for part in self.st.body)
-        return max(*said, *(axes_taken(b, part, stands, self.scope) for part in self.st.body))
+        said = max((_indices(part, name) for part in self.parts), default=0)
+        return max(said, axes_taken(b, self.parts, stands, self.scope))
 
 
-def is_lagged(part: s.Syntax, name: str) -> bool:
-    """Whether `name[...]` stands anywhere in a piece of syntax."""
-    return _indexed(part, name) is not None or any(is_lagged(p, name) for p in part.children())
+def within(part: s.Syntax) -> Iterator[s.Syntax]:
+    """A piece of syntax, and all in it."""
+    yield part
+    for each in part.children():
+        yield from within(each)
 
 
-def indices(part: s.Syntax, name: str) -> int:
-    """How many indices stand behind the step of `name[t, i, j]`, wherever most stand."""
-    found = _indexed(part, name)
-    here = 0 if found is None else max(0, len(found.indices) - 1)
+def _indices(part: s.Syntax, name: str) -> int:
+    """How many indices stand behind the step, of `name[t, i, j]` itself."""
     if isinstance(part, s.Define | s.Draw) and part.target.name == name:
-        here = max(0, len(part.target.dims or ()) - 1)
-    return max(here, *(indices(p, name) for p in part.children()), 0)
+        return max(0, len(part.target.dims or ()) - 1)
+    found = _indexed(part, name)
+    return 0 if found is None else max(0, len(found.indices) - 1)
 
 
 def _indexed(part: s.Syntax, name: str) -> s.Index | None:
@@ -169,8 +171,13 @@ Stands: TypeAlias = Callable[[s.Syntax], bool]
 """Whether a piece of syntax is the value that is asked about."""
 
 
-def axes_taken(b: Build, part: s.Syntax, stands: Stands, scope: Scope) -> int:
-    """How many axes a piece of syntax takes of a value that stands in it, 0 where any will do."""
+def axes_taken(b: Build, parts: Iterable[s.Syntax], stands: Stands, scope: Scope) -> int:
+    """How many axes pieces of syntax take of a value that stands in them, 0 where any will do."""
+    return max((_taken(b, part, stands, scope) for part in parts), default=0)
+
+
+def _taken(b: Build, part: s.Syntax, stands: Stands, scope: Scope) -> int:
+    """How many axes one piece takes, that has the value right in it."""
     here = 0
     if isinstance(part, s.Binary) and part.op == "@":
         here = int(stands(part.left) or stands(part.right))
@@ -184,7 +191,7 @@ def axes_taken(b: Build, part: s.Syntax, stands: Stands, scope: Scope) -> int:
             if stands(argument):
                 found = found or _known(b, part.function, scope)
                 here = max(here, _port(b, found, place, len(part.arguments)))
-    return max([here, *(axes_taken(b, p, stands, scope) for p in part.children())])
+    return here
 
 
 def _known(b: Build, expr: s.Expr, scope: Scope) -> Value:
@@ -211,4 +218,4 @@ def _port(b: Build, taker: Value, place: int, given: int) -> int:
     def stands(expr: s.Syntax) -> bool:
         return isinstance(expr, s.Name) and expr.id == port.name
 
-    return axes_taken(b, found.syntax.value, stands, found.scope)
+    return axes_taken(b, within(found.syntax.value), stands, found.scope)

@@ -13,6 +13,7 @@ the four groups of labels:
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from string import ascii_letters
 
 from dln.compiler.ir import op, spelling
@@ -70,6 +71,7 @@ def infer(attrs: Attrs, types: Types) -> TensorType:
 # ---- meaning and derivative --------------------------------------------------------------------
 
 
+@lru_cache(maxsize=1024)
 def subscripts(left: Labels, right: Labels, out: Labels) -> str:
     """The labels as einsum writes them.
 

@@ -20,7 +20,19 @@ from itertools import count as counting
 from typing import Any
 
 from dln.compiler.ir.graph import Graph, K, Node, ancestors, rewrite
-from dln.compiler.ir.op import OPS, Array, Attrs, Make, Op, Places, Site, Types, count, register
+from dln.compiler.ir.op import (
+    OPS,
+    Array,
+    Attrs,
+    Evaluate,
+    Make,
+    Op,
+    Places,
+    Site,
+    Types,
+    count,
+    register,
+)
 from dln.compiler.ir.ops.common import differ, given_type, no_value, unlike
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.tensor_type import TIME, TensorType, scalar
@@ -129,12 +141,12 @@ class Stepper:
 
     def __init__(self, site: Site, wanted: Sequence[Node]) -> None:
         self.np, self.t = site.np, 0
-        self.nodes = []
+        self.nodes: list[tuple[Node, tuple[Node, ...], Evaluate, Site]] = []
         for node in ancestors(wanted):
             if node.op != "slot":
                 shape = tuple(site.size(s) for s in node.type.shape)
                 here = site.changed(attrs=node.attrs, shape=shape, draw=partial(self.draw, site))
-                self.nodes.append((node, OPS[node.op].evaluate, here))
+                self.nodes.append((node, node.operands, OPS[node.op].evaluate, here))
 
     def draw(self, site: Site, kind: str, where: str, shape: tuple[int, ...]) -> Array:
         """Each step draws for itself."""
@@ -143,11 +155,13 @@ class Stepper:
     def fill(self, values: dict[Node, Array], t: int) -> None:
         """Add to the values of a step those that are wanted and not known yet. Raises `Fault` for a
         value of another shape than its node's."""
-        self.t = t
-        for node, evaluate, site in self.nodes:
+        self.t, asarray, array = t, self.np.asarray, self.np.ndarray
+        for node, operands, evaluate, site in self.nodes:
             if node in values:
                 continue
-            value = self.np.asarray(evaluate(site, *(values[o] for o in node.operands)))
+            value = evaluate(site, *[values[o] for o in operands])
+            if type(value) is not array:
+                value = asarray(value)
             if value.shape != site.shape:
                 raise Fault(f"{node!r} has shape {site.shape}, its value has {value.shape}")
             values[node] = value
@@ -158,12 +172,18 @@ def evaluate_scan(site: Site, *operands: Array) -> History:
     body: Body = site.attrs["body"]
     n, stepper = site.size(body.length), Stepper(site, body.nexts)
     given = dict(zip(body.slots, operands, strict=True))
-    fixed = {s: given[s] for s in body.fixed}
     held = {s: given[s] for s in body.carried}
     steps: list[dict[Node, Array]] = [{} for _ in range(n)]
+    alike = dict.fromkeys(body.fixed)  # what is the same in each step, and worked out in the first
+    for node, operands, *_ in stepper.nodes:
+        if node.op != "draw" and all(o in alike for o in operands):
+            alike[node] = None
+    same = {s: given[s] for s in body.fixed}
     for t in body.steps(n):
-        steps[t] = fixed | {s: given[s][t] for s in body.rows} | held
+        steps[t] = same | {s: given[s][t] for s in body.rows} | held
         stepper.fill(steps[t], t)
+        if len(same) < len(alike):
+            same = {node: steps[t][node] for node in alike}
         held = {s: steps[t][new] for s, new in zip(body.carried, body.nexts, strict=True)}
     return History(body, tuple(steps))
 

@@ -151,7 +151,7 @@ def in_files(array: object) -> bool:
 def mapped_array(array: Any) -> FileRows:
     """The rows [example, ...] of such a map."""
     path = Path(str(array.filename))
-    member = Member(path, path.stem, array.dtype.str, array.shape, int(array.offset), False)
+    member = Member(path.stem, array.dtype.str, array.shape, path, int(array.offset), False)
     return FileRows.of([member])
 
 

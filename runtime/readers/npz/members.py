@@ -10,11 +10,13 @@ import ast
 import math
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import IO
 
 from dln.grammar.diagnostics import Fault
 from dln.runtime.readers import files
+from dln.runtime.readers.binary import ArrayHeader
 
 MAGIC = b"\x93NUMPY"
 LONGEST = 10_000  # bytes of a header
@@ -22,36 +24,18 @@ LARGE = 1 << 30  # bytes of a set from which on it is looked at through a map
 LOCAL = 30  # bytes of the header of a member, before its name
 
 
-class Member(NamedTuple):
+@dataclass(frozen=True)
+class Member(ArrayHeader):
     """An array of a file: its name, type and shape as its header says; `start` is where its numbers
     begin in the file, None where they are packed. `turned` is what lies column by column."""
 
     path: Path
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
     start: int | None
     turned: bool
 
     @property
-    def itemsize(self) -> int:
-        """Bytes of a number."""
-        return int(self.dtype.lstrip("<>|=biuf"))
-
-    @property
-    def row(self) -> int:
-        """Bytes of an example."""
-        return math.prod(self.shape[1:]) * self.itemsize
-
-    @property
     def nbytes(self) -> int:
         return self.shape[0] * self.row
-
-    @property
-    def kind(self) -> Literal["real", "index"]:
-        """Whole numbers along the examples alone are indices."""
-        whole = self.dtype.lstrip("<>|=")[0] in "iu"
-        return "index" if len(self.shape) == 1 and whole else "real"
 
     @property
     def form(self) -> tuple[str, tuple[int, ...]]:
@@ -115,7 +99,7 @@ def _header(path: Path, name: str, f: IO[bytes], size: int, at: int | None) -> M
         facts = ast.literal_eval(text.strip())
         dtype, shape = str(facts["descr"]), tuple(int(n) for n in facts["shape"])
         turned = bool(facts.get("fortran_order")) and sum(n > 1 for n in shape) > 1
-        found = Member(path, name, dtype, shape, None if at is None else at + start + long, turned)
+        found = Member(name, dtype, shape, path, None if at is None else at + start + long, turned)
         itemsize = found.itemsize
     except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as e:
         remedy = "store plain numbers, with numpy.savez"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def _of_files(paths: Sequence[Path]) -> dict[str, list[Member]]:
     alone = [path for path in paths if path.suffix == ".npy"]
     if alone and len(paths) > 1:  # of one array, which is called as what their names begin with
         name = _stem(alone)
-        each = [(path, [m._replace(name=name) for m in some]) for path, some in each]
+        each = [(path, [replace(m, name=name) for m in some]) for path, some in each]
     first, kept = each[0]
     found = {m.name: [m] for m in kept}
     if not found:
