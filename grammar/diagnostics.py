@@ -210,7 +210,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     if any(map(str.isdigit, name)):
         bare = _lettered(name)
         known = [k for k in known if _lettered(k) != bare]
-    found = [(slips(name, k), k) for k in known if abs(len(k) - len(name)) <= most]
+    folded = name.casefold()
+    found = [(slips(folded, k.casefold()), k) for k in known if abs(len(k) - len(name)) <= most]
     best = min((n for n, _ in found), default=most + 1)
     close = [k for n, k in found if n == best <= most]
     if len(close) < 2:

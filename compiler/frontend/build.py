@@ -11,12 +11,12 @@ import contextlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-from dln.compiler.frontend import extents, rehearsal, unread
+from dln.compiler.frontend import alike, extents, rehearsal, unread
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Built, Naming, Scope
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.outside import Outside
-from dln.compiler.frontend.context.place import Enough
+from dln.compiler.frontend.context.place import OF_SIZES, Enough
 from dln.compiler.frontend.context.static_values import lookup, rounds, word
 from dln.compiler.frontend.data import measures, tables
 from dln.compiler.frontend.definitions import Files, bind_items
@@ -53,8 +53,9 @@ def _build(b: Build, module: s.Module) -> Model:
         scope = files.open(b.source, module, [])
         _work_out(b, module, scope)
     b.problems.found = b.built.missing.told(b.problems.found)
-    if not b.problems.found:
+    if all(p.code in OF_SIZES for p in b.problems.found):
         rehearsal.rehearse(b, files)
+        b.problems.found = b.built.missing.told(b.problems.found)
     if b.problems.found:
         from dln.grammar.idioms import teaching  # late: most specs are right
 
@@ -204,6 +205,11 @@ def _model(b: Build, functions: Functions) -> Model:
         functions=functions,
         notes=tuple(b.built.notes),
         sizes=b.sizes,
-        warnings=(*b.built.warnings, *slopes.warnings(b), *untrained.warnings(b)),
+        warnings=(
+            *b.built.warnings,
+            *slopes.warnings(b),
+            *untrained.warnings(b),
+            *alike.warnings(b),
+        ),
         drawings=tuple(b.built.drawings.values()),
     )

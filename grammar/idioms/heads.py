@@ -151,8 +151,10 @@ def _applied(text: str, value: str) -> list[str] | None:
     return [*within, found[1]] if found and within is not None else None
 
 
-def _ported(h: Holes) -> str:
+def _ported(h: Holes) -> str | None:
     """`input x[784]`, in a block."""
+    if h["rest"].startswith(","):
+        return None
     head = re.findall(r"block\s+(\w+)", h["above"])
     ins, outs = ("y[10]", "x[784]"), h["flows"] in ("out", "output", "outputs", "results", "result")
     said = port(h["rest"]) or ins[not outs]

@@ -240,6 +240,7 @@ DRAWS = (
     ("lib.uniform({a}, {b}, {c})", "uniform({a}, {b})", DRAW),
     ("~rand|random_uniform({inside})", "uniform(0, 1)", DRAW),
 )
+WITHIN = "two values are compared with ==, and a tolerance stands behind within"
 OWN = "what there is no function for is a line of fn"
 ACTIVATIONS = {
     "relu6": "min(max(a, 0), 6)",
@@ -315,6 +316,23 @@ PLACES = (
         "~num_params|n_params|count_params|num_parameters|numel|nparams({a})",
         "params({a})",
         "the number of parameters is params(net)",
+    ),
+    (
+        "expect {cond} == ~approx({b}, abs|rel|tol|atol = {c})",
+        "expect {cond} == {b} within {c}",
+        WITHIN,
+    ),
+    ("expect {cond} == ~approx({b}, {c})", "expect {cond} == {b} within {c}", WITHIN),
+    ("expect {cond} == ~approx({b})", "expect {cond} == {b} within 1e-6", WITHIN),
+    (
+        "expect ~allclose|isclose|array_equal|almost_equal({a}, {b}, tol|atol|rtol|abs_tol = {c})",
+        "expect {a} == {b} within {c}",
+        WITHIN,
+    ),
+    (
+        "expect ~allclose|isclose|array_equal|almost_equal({a}, {b}{more})",
+        "expect {a} == {b} within 1e-6",
+        WITHIN,
     ),
     ("{x}[{index}:end]", "{x}[{index}:]", "a slice to the end has no stop"),
     ("batch full|whole|entire", "batch all", "all examples at once are batch all"),

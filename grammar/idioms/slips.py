@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from dln.grammar.idioms.forms import Idiom
+from dln.grammar.idioms.names import arguments
 from dln.grammar.idioms.notation import product
 
 Holes = dict[str, str]
@@ -40,6 +41,20 @@ def _multiplied(h: Holes) -> str | None:
     while made != before:
         made, before = SIDE.sub(put, made), made
     return None if made == h["apart"] else made
+
+
+def _lets(h: Holes) -> str | None:
+    """`let q = dense(8), k = dense(8)`, on a line for each."""
+    parts = [part.strip() for part in arguments(h["rest"])]
+    whole = len(parts) > 1 and all(re.match(r"[A-Za-z]\w*\s*=(?!=)", part) for part in parts)
+    return "\n".join(f"let {part}" for part in parts) if whole else None
+
+
+def _sequence(h: Holes) -> str | None:
+    """`out, (h, c) = lstm(16)(x)`: a layer gives what it has at each step."""
+    made = re.fullmatch(r"(.*\))\s*\((\w+)\)", h["rest"].strip())
+    flow = f"{made[2]} -> {made[1]}" if made else h["rest"].strip()
+    return f"{h['f']} = {flow}\n{h['names'].split(',')[0].strip()} = last({h['f']})"
 
 
 def _options(h: Holes) -> str:
@@ -104,6 +119,9 @@ LONG = "how long a phase lasts stands in its first line"
 ROWS = tuple(
     Idiom(form, here, says, code)
     for code, form, here, says in (
+        ("E110", "^let {rest}", _lets, "each let has a line of its own"),
+        ("E113", "^{f}, ({names}) = {rest}", _sequence,
+         "a recurrent layer gives h at each step; what it ends with is last(h)"),
         ("E112", "===", "==", "equal is written =="),
         ("E112", "!==", "!=", "unequal is written !="),
         ("E112", "^expect {cond} {roughly} {c}", ": expect {cond} == {c} within 0.01, or !=",

@@ -105,6 +105,23 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
     b.fail("E302", need, at, f"is {describe(value)}", remedy=remedy, facts=facts)
 
 
+def _end_to_end(text: str, ranks: Sequence[int]) -> str:
+    """`[a, v, b]` as `concat([a], v, [b])`, where v is a vector."""
+    from dln.grammar.idioms.names import arguments  # late: most lists are right
+
+    entries = [" ".join(e.split()) for e in arguments(text.strip()[1:-1])]
+    if len(entries) != len(ranks):
+        return ""
+    rows, single = list[str](), list[str]()
+    for entry, rank in zip([*entries, ""], [*ranks, 1], strict=True):
+        if rank and single:
+            rows.append(f"[{', '.join(single)}]")
+            single = []
+        rows += [entry] if rank and entry else []
+        single += [entry] if not rank else []
+    return f"concat({', '.join(rows)})"
+
+
 def _reckoned_with(at: Span) -> bool:
     """Whether an operator stands before or behind a place, which may be there for an arrow."""
     text = at.source.text
@@ -129,7 +146,11 @@ def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Nod
 
         def complain(c: Conflict | None, other: TensorType) -> NoReturn:
             label = f"is {b.shown(first)} and {b.shown(other)}"
-            b.fail("E303", "the entries of this list have different shapes", span, label)
+            ranks = [len(p.type.example) for p in parts]
+            remedy = _end_to_end(span.text, ranks) if max(ranks) == 1 else ""
+            text = "the entries of this list have different shapes"
+            text += ": what stands end to end is joined by concat" if remedy else ""
+            b.fail("E303", text, span, label, remedy=remedy)
 
         for p in parts[1:]:
             fail, why = partial(complain, other=p.type), "the entries of one list"

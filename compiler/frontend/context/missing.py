@@ -47,6 +47,11 @@ MOST_HINTS = 20  # as many as are printed
 MOST_NAMES = 1000  # among which a nearest one is looked for
 MOST_CHOICES = 12  # that are listed where none is near
 SIGNS = (*"*/@^+-<>", "==", "!=")
+CLOCK_WORDS = {
+    **dict.fromkeys("step steps globalstep iteration iterations iter iters niter updates "
+                    "currentstep batchidx batchindex".split(), "update"),
+    **dict.fromkeys("epochs currentepoch epochidx nepoch".split(), "epoch"),
+}  # fmt: skip
 COUNTS = ("epochs", "updates", "seconds")
 EMITTED = ("tiles", "text", *(name for name in FORMS if name != "value"))
 
@@ -103,12 +108,20 @@ def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
     if _worked_out(b, name, scope):
         return ""
     meant, found = meant_at(span), list[tuple[int, int, str]]()
+    if meant in (ANY, RECKONED) and (clock := _clock(b, name, scope)):
+        return clock
     for level, names in enumerate(_levels(scope)):
         fit = [k for k, to in names.items() if k[0] != "_" and meant.by(known(b, to))]
         hit = nearest(name, fit)
         if hit is not None and (level < LIBRARY or not _by_chance(name, hit)):
             found.append((slips(name.casefold(), hit.casefold()), level, hit))
     return min(found)[2] if found else _choices(b, span, scope, meant)
+
+
+def _clock(b: Build, name: str, scope: Scope) -> str:
+    """What counts in a phase, by the name that other tools have for it."""
+    bare, own = name.casefold().replace("_", ""), scope.space.kind in ("phase", "train")
+    return CLOCK_WORDS.get(bare, "") if own else ""
 
 
 def _too_many(scope: Scope) -> bool:
@@ -119,6 +132,8 @@ def _choices(b: Build, span: Span, scope: Scope, meant: Meant) -> str:
     """The few names of the kind that is meant at a place, where none of them is near: of the place
     itself, but for optimisers, data sets, blocks in a pipeline and what emit takes."""
     before = span.source.text[: span.start].rstrip()
+    if re.match(r"\s*(?:until|checkpoint|keep)\b", span.source.line(span.line)):
+        return ""  # of what is watched: `ways` says so
     called, emitted = span.source.text[span.stop : span.stop + 1] == "(", before.endswith("emit")
     names = {k: to for level in _levels(scope) for k, to in level.items()}
     if meant is CALLED and (before.endswith("->") or emitted):

@@ -290,6 +290,12 @@ def on_part(b: Build, expr: s.Expr, scope: Scope) -> tuple[DataSet, str]:
             data = b.data.sets[whole.name]
             if splits.part_of(data, expr.name) is None:
                 _refuse_part(b, expr, whole.name, scope)
+                if splits.known(data) == ["all"]:
+                    text = f"{whole.name} has no parts: its data set has no split"
+                    fact = (
+                        f"a line in data {whole.name} makes them: split fit 0.8, valid 0.2 shuffled"
+                    )
+                    b.fail("E301", text, expr.name_span, "unknown", facts=(fact,))
                 unknown(b, "part", expr.name, expr.name_span, splits.known(data), whole.name)
     value = b.evaluate(expr, scope)
     if not isinstance(value, DataValue):

@@ -92,12 +92,29 @@ def _refuse_columns(b: Build, value: Node, wanted: tuple[Size, ...], st: s.Field
     """`x[3] = raw[:2]`: more or fewer columns than the field has numbers."""
     said = re.fullmatch(r"raw\[(\d*):\d*\]", st.value.span.text)
     asked, found = ([b.number(size) or 0 for size in z] for z in (wanted, value.type.example))
-    if said is None or len(asked) != 1 or len(found) != 1 or asked == found:
+    if asked == found or len(asked) != len(found) or not all((*asked, *found)):
+        return
+    if said is None or len(asked) != 1:
+        _refuse_sizes(b, value, found, st)
         return
     first, port = int(said[1] or 0), st.port
     text = f"the field is declared {port.name}{dims_text(port)}, and given {found[0]} columns"
     fact = f"raw[{said[1]}:{first + asked[0]}] has {asked[0]}; {port.name}[{found[0]}] takes these"
     b.fail("E216", text, st.value.span, f"is {b.shown(value.type)}", facts=(fact,))
+
+
+def _refuse_sizes(b: Build, value: Node, found: list[int], st: s.Field) -> None:
+    """`x[4] = [raw.a, raw.b, raw.c]`: of which one side or the other has miscounted."""
+    said = re.match(r"\w+\s*(\[[^\]]*\])", st.port.span.text)
+    if said is None or not all(isinstance(d, s.Number) for d in st.port.dims or ()):
+        return
+    name = st.port.name
+    text = (
+        f"the field is declared {name}{dims_text(st.port)}, and its value is {b.shown(value.type)}"
+    )
+    at = Span(st.port.span.source, st.port.span.start, st.port.span.start + said.end())
+    notes = (Note(st.value.span, f"is {b.shown(value.type)}"),)
+    b.fail("E216", text, at, "is declared here", notes, f"{name}[{', '.join(map(str, found))}]")
 
 
 def _seen(

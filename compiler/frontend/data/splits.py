@@ -82,10 +82,20 @@ def _room(
         st = next(st for st in splits if line in st.parts)
         text = f"the parts ask for {taken} examples of {count}"
         notes = (Note(st.span, "the split"),) if st.span != at else ()
-        b.fail("E352", text, at, f"only {count - taken + size} are left", notes)
+        left = count - taken + size
+        last = st.parts[-1] is line and left > 0
+        facts = () if last else (f"shares fit whatever there is: split {_shares(st)}",)
+        b.fail("E352", text, at, f"only {left} are left", notes, str(left) if last else "", facts)
     if size == 0:
         label = f"is less than one of {count} examples"
         b.fail("E351", f"the part {line.name} is empty", at, label)
+
+
+def _shares(st: s.Split) -> str:
+    """The parts of a split as shares of all there is."""
+    names = [part.name for part in st.parts]
+    return ", ".join(f"{name} {0.7 if i == 0 else round(0.3 / (len(names) - 1), 2):g}"
+                     for i, name in enumerate(names))  # fmt: skip
 
 
 def _room_for_folds(

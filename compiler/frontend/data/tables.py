@@ -8,6 +8,7 @@ are that lack nothing.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
@@ -184,7 +185,16 @@ def _odd_column(b: Build, table: RawTable, f: FieldOf, odd: Oddity, column: int)
     kind = "number" if odd.value is None else "finite number"
     remedy, fact = _instead(table, odd, column, facts)
     text = f'{odd.where}, {place}: "{odd.text}" is not a {kind}'
-    b.fail("E507", text, f.span, label, (), remedy, fact)
+    b.fail("E507", text, _read_at(f.span, table.written(column), column), label, (), remedy, fact)
+
+
+def _read_at(field: Span, raw: str, column: int) -> Span:
+    """Where a field asks for a column by its name or number, if it does so once; else all of it."""
+    forms = rf"{re.escape(raw)}(?!\w)|raw\[{column}\]"
+    found = list(re.finditer(forms, field.text, re.IGNORECASE))
+    if len(found) != 1:
+        return field
+    return Span(field.source, field.start + found[0].start(), field.start + found[0].end())
 
 
 def _instead(

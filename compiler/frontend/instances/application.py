@@ -320,6 +320,10 @@ def _refuse_rank(
         remedy = " @ ".join(e.span.text for e in (product.left, product.right))
         text += ": a sum of products is written @"
         b.fail("E215", text, product.span, label, (Note(port.span, "is promised here"),), remedy)
+    if known == 1 and line is not None and (of := _first_step(b, line.value, body)):
+        text = f"{text}, and {broadcasting.short(line.value.span.text)} is the first step of a sequence"
+        notes = (Note(port.span, "is promised here"),)
+        b.fail("E215", text, line.value.span, label, notes, f"last({of})[0]")
     if "time" in node.type.running and line is not None:
         facts = ("of a sequence, last(...) is its last element",)
         notes = (Note(port.span, "is promised here"),)
@@ -331,6 +335,15 @@ def _refuse_rank(
     if known is not None:
         remedy = re.sub(r"^\w+", lambda m: f"{m[0]}[{known}]", port.span.text)
         b.fail("E215", text, port.span, label, (), remedy)
+
+
+def _first_step(b: Build, expr: s.Expr, body: Scope) -> str:
+    """`z` of `z[0]`, where z runs over time: its first step has been taken for its first number."""
+    if not isinstance(expr, s.Index) or expr.span.text.count("[") != 1:
+        return ""
+    value = b.evaluate(expr.body, body)
+    timed = isinstance(value, Node) and "time" in value.type.running
+    return expr.body.span.text if timed and re.search(r"\[\s*0\s*\]$", expr.span.text) else ""
 
 
 def _product_in(b: Build, expr: s.Syntax, body: Scope) -> s.Binary | None:

@@ -212,7 +212,7 @@ def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:
     names, varied = list[str](), dict[str, Span]()
     runs: list[dict[str, object]] = [{}]
     reports, expects = [], []
-    own = replace(b, frame=Frame(next(b.counter), st.name))
+    own, before = replace(b, frame=Frame(next(b.counter), st.name)), b.built.failures
     for line in st.body:
         with own.collecting():
             match line:
@@ -229,11 +229,23 @@ def sweep(b: Build, st: s.Sweep, scope: Scope) -> Sweeping:
                         reports.append((broadcasting.short(e.span.text), node))
                 case s.Expect():
                     expects.append(expectation(own, line, scope))
+    if not reports and not expects and own.built.failures == before:
+        _silent(b, st)
     if len(runs) == 1 and names:
         _one_run(b, st, runs[0], next(iter(varied.values())))
     asked = [*phases_of(b, [node for _, node in reports]), *(p for e in expects for p in e.phases)]
     found = tuple(names), tuple(runs), tuple(reports), tuple(expects), st.span
     return Sweeping(st.name, *found, tuple(dict.fromkeys(asked)))
+
+
+def _silent(b: Build, st: s.Sweep) -> None:
+    """Warn of a sweep whose runs are told apart by nothing."""
+    watched = [f"{p.name}.{w.name}" for p in b.phases.made.values() for w in p.watches]
+    at, text = word(st.span, "sweep"), f"the sweep {st.name} reports nothing of its runs"
+    fact = "what is watched is reported by its phase: report fit.error"
+    facts = () if watched else (fact,)
+    b.warn("W317", text, at, label="has no report", facts=facts,
+           remedy=f"report {watched[-1]}, on a line in it" if watched else "")  # fmt: skip
 
 
 def _one_run(b: Build, st: s.Sweep, run: Mapping[str, object], at: Span) -> None:

@@ -109,6 +109,10 @@ def once(
         text, at = f"{name} is bound twice", static_values.word(span, name)
         free = next((f"{name}{n}" for n in range(2, 10) if scope.lookup(f"{name}{n}") is None), "")
         fact = f"a value does not change: the second has a name of its own, as {free}"
+        if re.match(rf"let\s+{name}\s*=\s*{name}\b", span.text):
+            fact = (
+                f"a block is a plan, and what is made of it has another name: let {free} = {name}()"
+            )
         b.fail("E334", text, at, "bound again", notes, facts=(fact,) if free else ())
     time = b.time
 

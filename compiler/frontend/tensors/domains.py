@@ -95,6 +95,14 @@ def _wrong_domain(b: Build, node: Node, wanted: Domain, span: Span, who: str) ->
         scale = ", scaled to 0..1" if wanted.name == "prob" else ""
         asked, name = broadcasting.domain_text(b, wanted), node["name"]
         remedy = f"declare the field: {name}: {asked}{scale}"
+        at = next(iter(b.graph.spans.get(node, ())), span)
+        line = at.source.line(at.line)
+        if wanted.name in ("binary", "prob") and "standardised(" in line:
+            fact = f"standardised numbers are none of these: scaled(...), and {name}: prob, lie in 0..1"
+            real = "; a machine of real units has sum((v - a)^2) / 2 in its energy"
+            remedy, facts = "", (fact + real * (wanted.name == "binary"),)
+        elif wanted.name == "binary" and "scaled(" in line:
+            remedy = f"declare the field: {name}: prob, as a probability stands for a bit"
         if wanted.name == "class" and who.split()[0] in LIKELIHOODS:
             facts = (f"of numbers the loss is squared_error(y, {name})",)
             if b.number(wanted.size) == 1:

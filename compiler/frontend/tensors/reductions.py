@@ -18,7 +18,7 @@ from dln.compiler.frontend.context.broadcasting import (
     whole_text,
 )
 from dln.compiler.frontend.context.build_context import Build, Value
-from dln.compiler.frontend.context.size_places import instead, size_place
+from dln.compiler.frontend.context.size_places import declared_place, instead, size_place
 from dln.compiler.frontend.context.values import shown, whole_number
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Make
@@ -68,6 +68,23 @@ def _do_not_fit(
     b.fail("E205", text, spans[1], label, notes)
 
 
+def _refuse_single(b: Build, node: Node, other: Node, span: Span) -> NoReturn:
+    """A single number on a side of @: one that is declared without sizes may lack them."""
+    at = next(iter(b.graph.spans.get(node, ())), span)
+    text, name = "@ takes vectors and matrices", span.text
+    line = at.source.line(at.line)
+    head = re.match(r"\s*(param|fixed|hidden|state|block)\b", line)
+    if head is not None and name.isidentifier() and re.match(rf"{name}\b(?!\[)", at.text):
+        said = declared_place(b, other, 0) if len(other.type.example) == 1 else None
+        text = f"{name} is declared as a single number, and {text}"
+        place = Span(at.source, at.start, at.start + len(name))
+        notes = (Note(span, "is taken for a vector"),)
+        remedy = f"{name}[{said[0].text}]" if said is not None else ""
+        facts = () if remedy else (f"a vector has its size in brackets: {name}[m]",)
+        b.fail("E205", text, place, "has no sizes", notes, remedy, facts)
+    b.fail("E205", text, span, "is a single number", facts=("a number is multiplied by *",))
+
+
 def _is_carried(text: str, span: Span) -> bool:
     """Whether a factor is what its equation has given before, `h[t-1]` in `h[t] = ...`."""
     found = re.fullmatch(r"(\w+)\[\s*\w+\s*-\s*1\s*\]", text)
@@ -83,7 +100,7 @@ def contract(b: Build, left: Value, right: Value, span: Span, spans: tuple[Span,
     x, y = (quantity(b, v, s) for v, s in zip((left, right), spans, strict=True))
     for n, s in zip((x, y), spans, strict=True):
         if not n.type.example:
-            b.fail("E205", "@ takes vectors and matrices", s, "is a single number", remedy="use *")
+            _refuse_single(b, n, x if n is y else y, s)
     why = " @ ".join(short(s.text) for s in spans)
     unfit = partial(_do_not_fit, b, (x, y), span, spans)
     b.equate(x.type.example[-1], y.type.example[0], span, why, unfit)

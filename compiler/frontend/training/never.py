@@ -28,6 +28,7 @@ def warn(b: Build, got: PhaseBody, phase: Phase) -> None:
     """Warn of what will not come before the end of a phase, which was read without a fault."""
     if not (length := lasting(b, phase)):
         return
+    _beyond_all(b, got, phase)
     if phase.rounds and length.updates < len(phase.rounds):
         _short_of_a_round(b, got, phase, length)
     watches, keeps, until = iter(got.watches), iter(got.keeps), iter(got.until)
@@ -43,6 +44,19 @@ def warn(b: Build, got: PhaseBody, phase: Phase) -> None:
             case s.Until():
                 for side in either(st.value):
                     _reached(b, phase, length, next(until), side.span)
+
+
+def _beyond_all(b: Build, got: PhaseBody, phase: Phase) -> None:
+    """Warn of a minibatch of more examples than there are."""
+    data, part = b.data.sets[phase.on.data], phase.on.part
+    many = data.parts[part].count
+    if phase.batch is None or phase.order == "stream" or not 0 < many < phase.batch:
+        return
+    clauses = (c for c in got.syntax.clauses if isinstance(c, s.Clause) and c.kind == "batch")
+    text = f"a minibatch has {phase.batch:,} examples, and {phase.on.spoken} {many:,}"
+    if (said := next(clauses, None)) is not None and said.value is not None:
+        label = "each update is of all of them"
+        b.warn("W316", text, said.value.span, label=label, remedy="all")
 
 
 def _short_of_a_round(b: Build, got: PhaseBody, phase: Phase, length: Lasting) -> None:
