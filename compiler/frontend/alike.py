@@ -68,9 +68,9 @@ def _same(nodes: list[Node], first: set[str]) -> set[Axis]:
     for node in nodes:
         rank = len(node.type.shape)
         if is_const(node):
-            found = range(rank) if number(node) is not None else ()
+            found = list(range(rank)) if number(node) is not None else []
         elif is_param(node):
-            found = range(rank) if node["path"] in first else ()
+            found = list(range(rank)) if node["path"] in first else []
         else:
             found = [i for i in range(rank) if _kept(node, i, same)]
         same |= {(node, i) for i in found}

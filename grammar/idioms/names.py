@@ -55,6 +55,11 @@ INSTEAD = {
     "groups": "maps in groups are a layer of their own: grouped_conv(6, 3, groups = 2), or "
               "depthwise_conv(3), each by itself",
 }  # fmt: skip
+CLOCKS = {
+    **dict.fromkeys("step steps globalstep iteration iterations iter iters niter updates "
+                    "currentstep batchidx batchindex".split(), "update"),
+    **dict.fromkeys("epochs currentepoch epochidx nepoch".split(), "epoch"),
+}  # fmt: skip
 # What is so anyway, where it is true.
 TRUE = frozenset("use_bias bias return_sequences trainable requires_grad".split())
 # What follows from the equations, or is so anyway.
@@ -63,6 +68,11 @@ NEEDLESS = frozenset(
     "dtype device batch_first inplace  "
     "batch_input_shape data_format return_state reduction size_average from_logits".split()
 )
+
+
+def clock(name: str) -> str:
+    """What counts in a phase, of a name that other tools have for it."""
+    return CLOCKS.get(name.casefold().replace("_", ""), "")
 
 
 def same(name: str, known: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""Layers whose units are alike: what is warned of stays alike when it is trained, and nothing else."""
+"""Layers whose units are alike: what is warned of is alike after training, and nothing else."""
 
 import numpy as np
 import pytest

@@ -510,7 +510,7 @@ MADE: dict[str, Callable[[], object]] = {
     "W313": sorted_table,
     "W314": warned(NET.replace("error = e on d.valid", "told = r_squared(net(x)[0], t)")),
     "W315": warned(NET.replace("let net = dense(1)",
-                               "let net = chain([dense(3, act = tanh, init = zero), dense(1, init = zero)])")),
+                               "let net = chain([dense(3, init = zero), dense(1, init = zero)])")),
     "W316": warned(NET.replace("batch 1 for", "batch 8 for")),
     "W317": warned(NET.replace("lr = 0.01", "lr = rate")
                    + "const rate = 0.1\nsweep s {\n  vary rate in [0.1, 0.2]\n}\n"),

@@ -35,7 +35,6 @@ from dln.compiler.ir.structure import bare, is_param
 from dln.compiler.ir.tensor_type import Domain, TensorType, spoken
 from dln.grammar.diagnostics import CHOICES, Note, Span
 
-SIGNS = (*"+-*/@<>", "==", "!=", "<=", ">=")
 SLOPES = {
     "sigmoid": "s * (1 - s), with s = sigmoid(z)",
     "relu": "1 if z > 0 else 0",
@@ -62,6 +61,8 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
         return _list_tensor(b, value, span, what)
     if counting.is_index(value):
         return counting.number(b, value, span)
+    from dln.grammar.idioms import written  # late: most values are tensors
+
     this = what == "this"
     need = "a tensor or a number is needed here" if this else f"{what} must be a tensor or a number"
     at, remedy = b.blame(value, span), unquoted(value, fraction=True)
@@ -70,7 +71,7 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
         own = re.match(rf"\s*{value.name}\[", at.source.line(at.line)) is not None
         t = value.scan.index
         remedy = f"{value.name}[{t}-1]" if own else f"{value.name}[{t}]"
-    if isinstance(value, Instance) and (inner := _given_first(value.span.text)) is not None:
+    if isinstance(value, Instance) and (inner := written.given_first(value.span.text)) is not None:
         need = f"{value.name} is given its options; what it is applied to stands before an arrow"
         at, remedy = value.span, inner
     elif isinstance(value, Instance | Chain):
@@ -78,7 +79,7 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
         inside = ", ".join(p.name for p in ports) if b.frame.batched else ""
         remedy = f"{whole_text(at.text)}({inside or '...'})"
         remedy += "" if inside else ", applied to what it is given"
-        if not whole_text(at.text).isidentifier() and _reckoned_with(at):
+        if not whole_text(at.text).isidentifier() and written.reckoned_with(at):
             fact, remedy = f"layers are applied: x -> {whole_text(at.text)}", ""
             if at.source.text[at.stop :].lstrip().startswith("+"):
                 fact += "; one after another they are chain([f, g])"
@@ -105,37 +106,6 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
     b.fail("E302", need, at, f"is {describe(value)}", remedy=remedy, facts=facts)
 
 
-def _end_to_end(text: str, ranks: Sequence[int]) -> str:
-    """`[a, v, b]` as `concat([a], v, [b])`, where v is a vector."""
-    from dln.grammar.idioms.names import arguments  # late: most lists are right
-
-    entries = [" ".join(e.split()) for e in arguments(text.strip()[1:-1])]
-    if len(entries) != len(ranks):
-        return ""
-    rows, single = list[str](), list[str]()
-    for entry, rank in zip([*entries, ""], [*ranks, 1], strict=True):
-        if rank and single:
-            rows.append(f"[{', '.join(single)}]")
-            single = []
-        rows += [entry] if rank and entry else []
-        single += [entry] if not rank else []
-    return f"concat({', '.join(rows)})"
-
-
-def _reckoned_with(at: Span) -> bool:
-    """Whether an operator stands before or behind a place, which may be there for an arrow."""
-    text = at.source.text
-    before, after = text[: at.start].rstrip(), text[at.stop :].lstrip()
-    left, right = before.endswith(SIGNS), after.startswith(SIGNS)
-    return (left and not before.endswith("->")) or (right and not after.startswith("->"))
-
-
-def _given_first(text: str) -> str | None:
-    """`dense(h, 100)` as `(h -> dense(100))`, where the first argument is a name."""
-    found = re.fullmatch(r"(\w+)\(([A-Za-z_][\w.]*), (.*\d.*)\)", text)
-    return None if found is None else f"({found[2]} -> {found[1]}({found[3]}))"
-
-
 def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Node:
     """A list of numbers is a constant; a list of tensors of one shape is stacked."""
     if _any_tensor(value, lambda _: True) or any(map(counting.is_index, value)):
@@ -146,8 +116,10 @@ def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Nod
 
         def complain(c: Conflict | None, other: TensorType) -> NoReturn:
             label = f"is {b.shown(first)} and {b.shown(other)}"
+            from dln.grammar.idioms import written  # late: most lists are right
+
             ranks = [len(p.type.example) for p in parts]
-            remedy = _end_to_end(span.text, ranks) if max(ranks) == 1 else ""
+            remedy = written.end_to_end(span.text, ranks) if max(ranks) == 1 else ""
             text = "the entries of this list have different shapes"
             text += ": what stands end to end is joined by concat" if remedy else ""
             b.fail("E303", text, span, label, remedy=remedy)

@@ -47,11 +47,6 @@ MOST_HINTS = 20  # as many as are printed
 MOST_NAMES = 1000  # among which a nearest one is looked for
 MOST_CHOICES = 12  # that are listed where none is near
 SIGNS = (*"*/@^+-<>", "==", "!=")
-CLOCK_WORDS = {
-    **dict.fromkeys("step steps globalstep iteration iterations iter iters niter updates "
-                    "currentstep batchidx batchindex".split(), "update"),
-    **dict.fromkeys("epochs currentepoch epochidx nepoch".split(), "epoch"),
-}  # fmt: skip
 COUNTS = ("epochs", "updates", "seconds")
 EMITTED = ("tiles", "text", *(name for name in FORMS if name != "value"))
 
@@ -99,8 +94,7 @@ def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
     body = b.calls[-1].body if b.calls else None
     if body is not None and body.holds(span) and (before := step_before(body.text, name)):
         return before
-    inside = elsewhere(b, name, scope)
-    if inside and meant_at(span) is not MOVED:
+    if (inside := elsewhere(b, name, scope)) and meant_at(span) is not MOVED:
         return inside
     if (pair := _run_together(b, name, scope)) is not None:
         alone = span.source.text[span.stop :].lstrip(" ")[:1] not in tuple("^'[(.")
@@ -108,20 +102,17 @@ def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
     if _worked_out(b, name, scope):
         return ""
     meant, found = meant_at(span), list[tuple[int, int, str]]()
-    if meant in (ANY, RECKONED) and (clock := _clock(b, name, scope)):
-        return clock
+    if scope.space.kind == "phase" and meant in (ANY, RECKONED):
+        from dln.grammar.idioms.names import clock  # late: most names are right
+
+        if counted := clock(name):
+            return counted
     for level, names in enumerate(_levels(scope)):
         fit = [k for k, to in names.items() if k[0] != "_" and meant.by(known(b, to))]
         hit = nearest(name, fit)
         if hit is not None and (level < LIBRARY or not _by_chance(name, hit)):
             found.append((slips(name.casefold(), hit.casefold()), level, hit))
     return min(found)[2] if found else _choices(b, span, scope, meant)
-
-
-def _clock(b: Build, name: str, scope: Scope) -> str:
-    """What counts in a phase, by the name that other tools have for it."""
-    bare, own = name.casefold().replace("_", ""), scope.space.kind in ("phase", "train")
-    return CLOCK_WORDS.get(bare, "") if own else ""
 
 
 def _too_many(scope: Scope) -> bool:

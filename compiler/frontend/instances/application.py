@@ -316,20 +316,18 @@ def _refuse_rank(
         return
     known = b.number(node.type.example[0])
     text, label = f"{made.name} promises {port.name}: a single number", f"is {b.shown(node.type)}"
+    notes = (Note(port.span, "is promised here"),)
     if line is not None and (product := _product_in(b, line.value, body)) is not None:
         remedy = " @ ".join(e.span.text for e in (product.left, product.right))
         text += ": a sum of products is written @"
-        b.fail("E215", text, product.span, label, (Note(port.span, "is promised here"),), remedy)
+        b.fail("E215", text, product.span, label, notes, remedy)
     if known == 1 and line is not None and (of := _first_step(b, line.value, body)):
-        text = f"{text}, and {broadcasting.short(line.value.span.text)} is the first step of a sequence"
-        notes = (Note(port.span, "is promised here"),)
+        text += f", and {broadcasting.short(line.value.span.text)} is the first step of a sequence"
         b.fail("E215", text, line.value.span, label, notes, f"last({of})[0]")
     if "time" in node.type.running and line is not None:
         facts = ("of a sequence, last(...) is its last element",)
-        notes = (Note(port.span, "is promised here"),)
         b.fail("E215", text, line.value.span, label, notes, "", facts)
     if known == 1 and line is not None:
-        notes = (Note(port.span, "is promised here"),)
         remedy = f"sum({broadcasting.whole_text(line.value.span.text)})"
         b.fail("E215", text, line.value.span, label, notes, remedy)
     if known is not None:

@@ -43,8 +43,8 @@ def option_values(
                 facts = (f"its options are {', '.join(names)}",) if names else ()
                 remedy = f"{who}()({arg.span.text})" if block and not names else ""
                 if remedy and b.naming.space.kind == "phase":  # made once, and then applied
-                    free = next(n for n in ("net", "model", "made") if scope.lookup(n) is None)
-                    remedy = f"let {free} = {who}() above it, then {free}({arg.span.text})"
+                    other = next((n for n in ("net", "model") if not scope.lookup(n)), "made")
+                    remedy = f"let {other} = {who}() above it, then {other}({arg.span.text})"
                 b.fail("E322", f"{who} takes {count}", arg.span, "one too many", (), remedy, facts)
         if name in found and block:
             _refuse_applied(b, who, given, scope, span)

@@ -98,7 +98,7 @@ def _wrong_domain(b: Build, node: Node, wanted: Domain, span: Span, who: str) ->
         at = next(iter(b.graph.spans.get(node, ())), span)
         line = at.source.line(at.line)
         if wanted.name in ("binary", "prob") and "standardised(" in line:
-            fact = f"standardised numbers are none of these: scaled(...), and {name}: prob, lie in 0..1"
+            fact = f"standardised numbers are none; scaled(...), and {name}: prob, lie in 0..1"
             real = "; a machine of real units has sum((v - a)^2) / 2 in its energy"
             remedy, facts = "", (fact + real * (wanted.name == "binary"),)
         elif wanted.name == "binary" and "scaled(" in line:
