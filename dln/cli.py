@@ -112,6 +112,15 @@ def main(argv: list[str] | None = None) -> None:
 def carried_out(words: list[str]) -> int:
     """The exit code of a command; whatever went wrong has been said."""
     terminal = Terminal(json="--json" in words)
+    if "--mpi" in words:
+        from dln.runtime.ranks.launched import launched  # late: with --mpi alone
+
+        terminal.silent = launched(os.environ).rank > 0
+    code = _carried_out(terminal, words)
+    return code if terminal.ending is None else terminal.ending(code)
+
+
+def _carried_out(terminal: Terminal, words: list[str]) -> int:
     try:
         code = cli.main(words, prog_name="dln", standalone_mode=False, obj=terminal)
         sys.stdout.flush()
@@ -126,7 +135,8 @@ def carried_out(words: list[str]) -> int:
         terminal.error(DlnError([misused(error, words)]))
         return 2
     except (KeyboardInterrupt, click.Abort):
-        print("interrupted", file=sys.stderr)
+        if not terminal.silent:
+            print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

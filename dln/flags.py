@@ -7,6 +7,7 @@
     DLN_VERIFY   1 checks every invariant of the graph after each stage, and proves of each program
                  that it reads no memory before it has written it.
     DLN_POISON   1 fills the memory of a program with NaN before each step.
+    DLN_MPI_CUDA 1 says that MPI takes arrays of a GPU as they are.
     DLN_CACHE    0 keeps nothing of what is worked out of a spec, and looks for nothing.
 
 An option of the command line comes before its variable.
@@ -31,20 +32,22 @@ class Flags(Record):
     verify: bool = False
     poison: bool = False
     cache: bool = True
+    direct: bool = False
 
 
 def read_flags(environment: Mapping[str, str] | None = None) -> Flags:
     """The flags as the environment sets them. Raises Fault E012 for what is no such value.
 
     >>> read_flags({"DLN_DEBUG": "2"})
-    Flags(debug=2, target='numpy', verify=False, poison=False, cache=True)
+    Flags(debug=2, target='numpy', verify=False, poison=False, cache=True, direct=False)
     """
     env = os.environ if environment is None else environment
     debug = _number(env, "DLN_DEBUG", DEEPEST)
     target = env.get("DLN_TARGET") or "numpy"
     verify, poison = (_number(env, name, 1) == 1 for name in ("DLN_VERIFY", "DLN_POISON"))
     cache = _number(env, "DLN_CACHE", 1, "1") == 1
-    return Flags(debug, target, verify, poison, cache)
+    direct = _number(env, "DLN_MPI_CUDA", 1) == 1
+    return Flags(debug, target, verify, poison, cache, direct)
 
 
 def _number(env: Mapping[str, str], name: str, most: int, usual: str = "0") -> int:

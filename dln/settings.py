@@ -34,6 +34,7 @@ class Settings:
     gather: str | None = None
     memory_limit: int | None = None
     plot: bool = False
+    mpi: bool = False
     asked: frozenset[str] = frozenset()
     """The names of those that were given."""
 

@@ -297,23 +297,19 @@ class Compiled(Record):
     memory_limit: int | None = None
 
     @arguments.verb
-    def session(self, seed: int = 0, read: Read | None = None) -> Session:
+    def session(self, seed: int = 0, read: Read | None = None, comm: object = None) -> Session:
         """Parameters with their first values, and the verbs on them: the only mutable object.
 
         `seed` decides every draw and order. `read` takes the place of reading the files of data.
-        Raises `DlnError` E563 for what is no seed, E520 where the device cannot be had.
+        `comm` is a communicator of mpi4py: what is trained is shared out to its ranks, each of
+        which has such a session. Raises `DlnError` E563 for what is no seed or communicator, E520
+        where the device cannot be had.
         """
-        from dln.runtime.device.device import open_device  # late: NumPy
-        from dln.runtime.session import Session  # late: NumPy
+        from dln.runtime.opening import opened  # late: NumPy
 
-        seed = arguments.whole("seed", seed)
-        if read is not None and not callable(read):
-            arguments.refuse(f"read must be a function, not {arguments.shown(read)}")
-        try:
-            device = open_device(self.backend, self.threads, read_flags().poison)
-            return Session(self.plan, device, seed, read, self.memory_limit, self.spec.arrays)
-        except Fault as fault:
-            raise fault.at(None) from None
+        flags, arrays = read_flags(), self.spec.arrays
+        return opened(self.plan, self.backend, self.threads, seed, read, self.memory_limit, arrays,
+                      comm, flags.poison, flags.direct)  # fmt: skip
 
     @arguments.verb
     def text(self, program: str | None = None) -> str:

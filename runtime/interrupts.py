@@ -24,6 +24,8 @@ INT, DEFAULT = int(signal.SIGINT), signal.default_int_handler
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 TOGETHER = 0.5
 """Seconds: signals as close as that are one, for wrappers pass on what a terminal has sent too."""
+WARNINGS = (signal.SIGUSR1,)
+"""What schedulers send before the time is up, and `mpirun` passes on to all ranks."""
 Handler = Callable[[int, FrameType | None], None]
 
 
@@ -75,18 +77,20 @@ def handled(
 
 
 @contextmanager
-def interruptible(said: str = "") -> Iterator[SignalStop]:
-    """A signal in here is stored, for what looks at it; one that comes later stops at once."""
+def interruptible(said: str = "", more: Sequence[signal.Signals] = ()) -> Iterator[SignalStop]:
+    """A signal in here, one of `more` as well, is stored, for what looks at it; one that comes
+    later stops at once."""
     stop = SignalStop(said=said.encode())
-    with handled(SIGNALS, stop.arrived):
+    with handled((*SIGNALS, *more), stop.arrived):
         yield stop
 
 
 @contextmanager
-def terminable() -> Iterator[SignalStop]:
-    """A signal in here raises KeyboardInterrupt, once, for commands that tidy up after it."""
+def terminable(more: Sequence[signal.Signals] = ()) -> Iterator[SignalStop]:
+    """A signal in here, one of `more` as well, raises KeyboardInterrupt, once, for commands that
+    tidy up after it."""
     stop = SignalStop(at_once=True)
-    with handled(SIGNALS, stop.arrived):
+    with handled((*SIGNALS, *more), stop.arrived):
         yield stop
 
 

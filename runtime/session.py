@@ -37,12 +37,14 @@ from dln.runtime.footprint.process import resident
 from dln.runtime.footprint.refusing import Bounds, refuse
 from dln.runtime.footprint.walk import AskedRun
 from dln.runtime.interrupts import postponed
+from dln.runtime.ranks.ranks import Alone, Ranks
 from dln.runtime.readers import readers
 from dln.runtime.readers.given import counted
 from dln.runtime.readers.npz.file_rows import staying
 from dln.runtime.training import resume, single_step
 from dln.runtime.training.orchestrate import TrainOptions, checked, train_phases
 from dln.runtime.training.phase_trainer import Interrupted as Interrupted
+from dln.runtime.training.shared.meeting import same_plan
 
 
 class Session:
@@ -52,16 +54,23 @@ class Session:
     each time, as a cache does. `keep_before` names the phases whose first minibatch and
     parameters at both ends are kept in their results, for checks. `given` are the examples that
     data sets are handed. Of more memory than
-    `memory_limit` bytes of the whole process nothing is taken: E523.
+    `memory_limit` bytes of the whole process nothing is taken: E523. Several `ranks`, each with a
+    session of its own, share out what is trained: all ask the same of theirs, in the same order.
     """
 
     def __init__(
         self, plan: Plan, device: Device, seed: int = 0, read: Read | None = None,
         memory_limit: int | None = None, given: Mapping[str, Any] | None = None,
+        ranks: Ranks | None = None,
     ) -> None:  # fmt: skip
         self.bounds = Bounds(memory_limit, None, resident())
         self.plan, self.device, self.seed = plan, device, seed
-        self.state = RunState(plan, device, seed, lambda *asked: self.datasets.whole(*asked))
+
+        def whole(*asked: Any) -> Any:
+            return self.datasets.whole(*asked)
+
+        self.ranks = ranks or Alone()
+        self.state = RunState(plan, device, seed, whole, self.ranks)
         self.programs = self.state.programs
         fields = Fields(self.programs, read or readers.read, self.state.measured)
         self.datasets = Datasets(fields, given)
@@ -83,7 +92,7 @@ class Session:
         E556 for fields that do not fit, E560 for a phase that there is not, E563 for a number of
         examples that a stream has no rows for, E600 where numbers fail.
         """
-        with postponed():
+        with self.ranks.failing(), postponed():
             return single_step.step(self.state, self.datasets, self._phase(phase), fields)
 
     @arguments.verb
@@ -95,7 +104,8 @@ class Session:
         spec = self.phase(phase)
         if not isinstance(path, str) or path not in self.plan.params:
             raise unknown("E560", "parameter", path, list(self.plan.params))
-        return single_step.gradient(self.state, self.datasets, spec, path, fields)
+        with self.ranks.failing():
+            return single_step.gradient(self.state, self.datasets, spec, path, fields)
 
     # ---- instances and programs ----------------------------------------------------------------
 
@@ -182,6 +192,12 @@ class Session:
         `Interrupted` where `stop`, or without one Ctrl-C, asked for it, after the update at hand;
         `DlnError` E557 for data that do not fit, E560, E563 for options, E600 where numbers fail.
         """
+        with self.ranks.together():
+            return self._train(phase, options)
+
+    def _train(
+        self, phase: str | list[str] | tuple[str, ...] | None, options: TrainOptions
+    ) -> PhaseResult | dict[str, PhaseResult]:
         names = list(self.plan.phases) if phase is None else phase
         asked = list(names) if isinstance(names, list | tuple) else [names]
         specs = [self.phase(name) for name in asked]
@@ -189,8 +205,14 @@ class Session:
         given = options.get("stop")
         with postponed() if given is None else nullcontext(given) as stop:
             options["stop"] = stop
+            same_plan(self.state)
             train_phases(self.state, self.datasets, specs, options, self.keep_before)
         return self.results[phase] if isinstance(phase, str) else self.results
+
+    def alone(self) -> None:
+        """Go on without the other ranks, with all that there is."""
+        self.ranks = Alone()
+        self.state.part()
 
     def affordable(self, phases: Iterable[str], options: TrainOptions | None = None) -> None:
         """Raise `DlnError` E523 where training phases would take more memory than it may, or than

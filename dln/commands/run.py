@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from contextlib import suppress
+import os
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,9 @@ from dln.running.resuming import earlier
 from dln.running.training import Selection, foreseen, idle, opened, select, train
 from dln.running.verdict import Verdict
 from dln.runtime.checkpoint.rundir import RunDirectory
-from dln.runtime.interrupts import terminable
+from dln.runtime.interrupts import WARNINGS, terminable
+from dln.runtime.ranks.launched import refuse_apart
+from dln.runtime.ranks.ranks import Alone, Ranks
 from dln.runtime.session import Session
 from dln.settings import Settings
 from dln.spec import Compiled, Spec, find, from_file
@@ -42,13 +45,22 @@ ORDER = 50
     "--from", "begun", type=Some(), metavar="RUN",
     help="Begin with the parameters of a run, or a .safetensors file, as far as they fit.",
 )  # fmt: skip
+@click.option(
+    "--mpi", is_flag=True, help="One of several processes that mpirun has started: share it out."
+)
 @click.option("--plot", is_flag=True, help="Small curves of what is watched, while it trains.")
 @takes("training", "device", "target", "memory", "spec")
 def command(terminal: Terminal, /, spec: str | None, **given: Any) -> int:
     """A new run, or one that goes on."""
     gc.enable()
     gc.set_threshold(50_000)  # graphs are many small objects, which go without a collection
-    return run(terminal, spec, settings(terminal, given))
+    asked = settings(terminal, given)
+    if asked.mpi:
+        from dln.running.ranked import in_ranks  # late: with --mpi alone
+
+        return in_ranks(terminal, lambda ranks: run(terminal, spec, asked, ranks))
+    refuse_apart(os.environ)
+    return run(terminal, spec, asked)
 
 
 class Failed(DlnError):
@@ -57,14 +69,17 @@ class Failed(DlnError):
     exit_code = 1
 
 
-def run(terminal: Terminal, name: str | None, given: Settings) -> int:
-    """Carry out a whole run; the exit code. Raises `Fault` E014 where nothing says which."""
+def run(terminal: Terminal, name: str | None, given: Settings, ranks: Ranks | None = None) -> int:
+    """Carry out a whole run; the exit code. Of several ranks the first one writes what there is to
+    be written. Raises `Fault` E014 where nothing says which spec."""
+    ranks = ranks or Alone()
     if given.begun is not None and given.resume is not None:
         message = "--from begins a new run, --resume goes on with one"
         raise Fault(message, "leave out one of them", "E545")
-    before = None if given.resume is None else earlier(name, given)
+    here = given.resume is not None and ranks.index == 0
+    before = ranks.first(earlier(name, given) if here else None)
     if before is not None:
-        name, given = before.spec, replace(before.settings, plot=given.plot)
+        name, given = before.spec, replace(before.settings, plot=given.plot, mpi=given.mpi)
         for note in before.notes:
             terminal.say(f"note: {note}")
     if name is None:
@@ -80,28 +95,36 @@ def run(terminal: Terminal, name: str | None, given: Settings) -> int:
     if before is not None:
         differences.refuse_spec(before, spec, compiled, selection.names)
     foreseen(compiled, selection, given)
-    session = opened(compiled, given.seed)
+    session = opened(compiled, given.seed, ranks=ranks)
     origin = beginning.taken(terminal, session, given.begun)
     terminal.warn(spec.facts.warnings)
-    with terminable(), recorded(spec, compiled, given, str(path), before, origin) as rundir:
-        if before is not None:
-            beginning.again(session, rundir)
-        return _run(terminal, spec, session, selection, given, rundir, before)
+    directory: AbstractContextManager[RunDirectory | None] = nullcontext()
+    with terminable(WARNINGS if given.mpi else ()):
+        if ranks.index == 0:
+            directory = recorded(spec, compiled, given, str(path), before, origin)
+        with directory as rundir:
+            if before is not None:
+                beginning.again(session, before.rundir)
+            return _run(terminal, spec, session, selection, given, rundir, before)
 
 
 def _run(
     terminal: Terminal, spec: Spec, session: Session, selection: Selection, given: Settings,
-    rundir: RunDirectory, before: Earlier | None,
+    rundir: RunDirectory | None, before: Earlier | None,
 ) -> int:  # fmt: skip
-    """Train, then tasks, then checks. Raises `Failed`."""
+    """Train, then tasks, then checks; only train without a run directory. Raises `Failed`."""
     restored, emitted = None if before is None else before.restored, dict[str, Any]()
     try:
         interrupted = train(terminal, session, selection, given, rundir, restored)
+        if rundir is None:
+            return 130 if interrupted else 0
+        session.alone()
         if not interrupted:
             emitted = tasks.run_all(terminal, session, spec, rundir.path)
     except DlnError as error:
         with suppress(Fault):  # of a full disk the first error is told
-            rundir.log(event="failed", problems=[p.as_data() for p in error.problems])
+            if rundir is not None:
+                rundir.log(event="failed", problems=[p.as_data() for p in error.problems])
         raise Failed(error.problems) from None
     if interrupted:
         rundir.log(event="interrupted")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, isfinite, log10
 from typing import Any, TextIO
@@ -27,31 +27,35 @@ COLOURS = {"passed": "green", "failed": "red", "not run": "yellow"}
 
 @dataclass
 class Terminal:
-    """Where the output of one command goes. `json` and `quiet` are the options of that name."""
+    """Where the output of one command goes. `json` and `quiet` are the options of that name. Of
+    several processes of one run all but the first are `silent`. `ending` is done at last: it is
+    given the exit code, and gives the one that the process ends with."""
 
     json: bool = False
     quiet: bool = False
+    silent: bool = False
+    ending: Callable[[int], int] | None = None
 
     def result(self, text: str = "") -> None:
         """A result for people; left out with --json."""
-        if not self.json:
+        if not self.json and not self.silent:
             print(dressed(text), file=sys.stdout)
 
     def data(self, found: Mapping[str, Any]) -> None:
         """The result for programs: one JSON object, printed with --json only."""
-        if self.json:
+        if self.json and not self.silent:
             import json  # late: with --json alone
 
             print(json.dumps(plain(found), allow_nan=False), file=sys.stdout)
 
     def say(self, text: str) -> None:
         """A message on the way; left out with --quiet."""
-        if not self.quiet:
+        if not self.quiet and not self.silent:
             print(clean(text), file=sys.stderr, flush=True)
 
     def warn(self, problems: Iterable[Problem]) -> None:
         """What may be wrong, each with its place and remedy; left out with --quiet."""
-        for problem in problems if not self.quiet else ():
+        for problem in problems if not self.quiet and not self.silent else ():
             print(dressed(_headed(problem, "yellow")) + "\n", file=sys.stderr)
 
     def error(self, error: DlnError) -> None:
@@ -64,6 +68,8 @@ class Terminal:
 
     def wrong(self, problems: Sequence[Problem]) -> None:
         """What is wrong, each with its place and remedy, to stderr; how many more there are."""
+        if self.silent:
+            return
         for i, problem in enumerate(problems[:MOST_SHOWN]):
             print(dressed(("\n" if i else "") + _headed(problem, "red")), file=sys.stderr)
         for line in rest(problems):

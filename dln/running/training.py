@@ -13,7 +13,8 @@ from dln.runtime.data.fields import Read
 from dln.runtime.footprint.ledger import Moment
 from dln.runtime.footprint.refusing import LINE, Bounds, refuse
 from dln.runtime.footprint.walk import AskedRun
-from dln.runtime.interrupts import interruptible
+from dln.runtime.interrupts import WARNINGS, interruptible
+from dln.runtime.ranks.ranks import Ranks
 from dln.runtime.readers.folders.telling import listening
 from dln.runtime.session import Session
 from dln.runtime.training.phase_trainer import Interrupted
@@ -69,9 +70,11 @@ def closure(names: Iterable[str], after: Mapping[str, Sequence[str]]) -> set[str
     return found
 
 
-def opened(compiled: Compiled, seed: int, read: Read | None = None) -> Session:
-    """A session that keeps of each phase what the checks will ask."""
-    session = compiled.session(seed, read)
+def opened(
+    compiled: Compiled, seed: int, read: Read | None = None, ranks: Ranks | None = None
+) -> Session:
+    """A session that keeps of each phase what the checks will ask, one of several `ranks`."""
+    session = compiled.session(seed, read, ranks)
     session.bounds = replace(session.bounds, words=LINE)
     session.keep_before |= compiled.spec.facts.probed
     return session
@@ -93,16 +96,17 @@ def train(
 ) -> str:  # fmt: skip
     """Train the phases selected; what interrupted it, or nothing."""
     curves = SmallCurves() if given.plot and not terminal.quiet else None
-    stopping = "" if terminal.quiet else STOPPING
+    stopping = "" if terminal.quiet or given.mpi else STOPPING
     hearing = listening(terminal.say)  # of readings that take long
-    with interruptible(stopping) as stop, progress(terminal, curves) as hook, hearing:
+    more = WARNINGS if given.mpi else ()
+    with interruptible(stopping, more) as stop, progress(terminal, curves) as hook, hearing:
         hooks = [hook] if curves is None else [curves, hook]
         try:
             session.train(selection.names, epochs=given.epochs, limit=given.limit, hooks=hooks,
                           rundir=rundir, stop=stop, resume=restored)  # fmt: skip
         except Interrupted as interrupted:
             return str(interrupted)
-        return "interrupted after the training" if stop.is_set() else ""
+        return "interrupted after the training" if session.ranks.agree(stop.is_set()) else ""
 
 
 def fixed(facts: SpecFacts, names: Iterable[str]) -> dict[str, int]:

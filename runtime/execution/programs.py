@@ -58,7 +58,7 @@ class Programs:
     """Programs by key, bound to the arrays of a store.
 
     `results` are those of the phases that have run, whose numbers programs may ask for; `whole`
-    gives the fields of whole parts of data that they read.
+    gives the fields of whole parts of data that they read. The `ranks` share out what has shards.
     """
 
     def __init__(

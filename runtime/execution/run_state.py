@@ -11,7 +11,7 @@ from dln.runtime.device.device import Device
 from dln.runtime.execution.phase_result import PhaseResult
 from dln.runtime.execution.programs import Programs, Whole
 from dln.runtime.execution.store import Store
-from dln.runtime.ranks.ranks import Ranks
+from dln.runtime.ranks.ranks import Alone, Ranks
 
 
 class RunState:
@@ -20,7 +20,7 @@ class RunState:
     The fields stay; what they hold is changed by training. At first parameters have no values.
     `results` are in the order in which the phases ended, `updates` counts those of each phase since
     it began; `measured` are the numbers by which data are standardised or scaled, by set and value,
-    as far as they have been measured.
+    as far as they have been measured. The `ranks` share out its work.
     """
 
     def __init__(
@@ -32,6 +32,16 @@ class RunState:
         self.measured: dict[str, dict[str, NDArray[Any]]] = {}
         self.store = Store(plan, device)
         self.programs = Programs(self.store, seed, self.results, whole, ranks)
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that share out its work."""
+        return self.programs.ranks
+
+    def part(self) -> None:
+        """Go on alone, with all that there is."""
+        self.programs.ranks = Alone()
+        self.store.generation += 1
 
     def take_up(self, result: PhaseResult) -> None:
         """Take up the result of a phase, ended or interrupted, last in the order of results."""

@@ -16,6 +16,7 @@ from dln.runtime.execution.numeric_faults import strict
 from dln.runtime.execution.run_state import RunState
 from dln.runtime.training.minibatches import updates_of_epoch
 from dln.runtime.training.phase_run import Options, PhaseRun, prepared
+from dln.runtime.training.shared.dealing_out import pieces
 
 
 def estimate(run: PhaseRun, now: Mapping[str, float]) -> None:
@@ -27,11 +28,11 @@ def estimate(run: PhaseRun, now: Mapping[str, float]) -> None:
             continue
         order, done = run.minibatches.of_epoch(epoch)[: spec.sample], 0
         size = min(len(order), run.state.plan.programs[spec.program].capacity)
-        for indices, bound in run.over(spec.program, run.part, order, size, now):
+        for count, values in pieces(run, spec.program, run.part, order, size, now):
             for path in spec.states:
-                share = bound.values[path] * (len(indices) / len(order))
+                share = values[path] * (count / len(order))
                 states[path][...] = share if not done else states[path] + share
-            done += len(indices)
+            done += count
 
 
 def before_step(

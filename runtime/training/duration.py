@@ -51,6 +51,11 @@ class Duration:
         limit = float(count) if unit == "second" else inf
         return cls(count, unit, epochs, per_epoch, total, limit, shortened)
 
+    @property
+    def timed(self) -> bool:
+        """Whether time ends the phase."""
+        return self.limit < inf
+
     def facts(self) -> dict[str, Any]:
         """What was asked for, as plain data."""
         names = ("count", "unit", "epochs", "per_epoch", "total")
@@ -63,11 +68,13 @@ class Duration:
 
 class PhaseClock:
     """How far a phase has come: at `update`, the number of updates done. Epoch and place in the
-    epoch follow from it, so they are never stored."""
+    epoch follow from it, so they are never stored. Where several ranks have `agreed` on the time,
+    seconds are as many as that."""
 
     def __init__(self, duration: Duration) -> None:
         self.duration = duration
         self.update = 0
+        self.agreed: float | None = None
         self._before = 0.0
         self._began = perf_counter()
 
@@ -80,9 +87,14 @@ class PhaseClock:
         self.update, self._before = update, seconds
 
     @property
+    def passed(self) -> float:
+        """The time spent on training in all, in seconds, by the clock of this process."""
+        return self._before + perf_counter() - self._began
+
+    @property
     def seconds(self) -> float:
         """The time spent on training in all, in seconds."""
-        return self._before + perf_counter() - self._began
+        return self.passed if self.agreed is None else self.agreed
 
     @property
     def epoch(self) -> int:

@@ -21,6 +21,7 @@ from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.training.callbacks import Progress, tell
 from dln.runtime.training.lbfgs import Descent
 from dln.runtime.training.phase_run import PhaseRun
+from dln.runtime.training.shared.meeting import Meeting, settle
 from dln.runtime.training.watching import Sums, Watches
 
 PAUSE = 0.1  # seconds between two looks at the progress
@@ -31,8 +32,11 @@ OPERATIONS, BYTES = 1e10, 1e10  # in a second: so slow is no machine
 def looked_at(program: Program, n: int) -> int:
     """One of how many updates, on n examples, is looked at: of so many as take no longer than the
     pause on a slow machine."""
-    if LOOKED not in program.clocks:
-        return 1
+    return at_most(program, n) if LOOKED in program.clocks else 1
+
+
+def at_most(program: Program, n: int) -> int:
+    """Updates on n examples that take no longer than the pause on a slow machine."""
     seconds = program.flops(n) / OPERATIONS + program.traffic(n) / BYTES
     return max(1, min(SELDOM, int(PAUSE / max(seconds, 1e-9))))
 
@@ -66,10 +70,26 @@ class InnerLoop:
     def __init__(self, phase: PhaseRun, watches: Watches, descent: Descent | None) -> None:
         self.phase, self.watches, self.descent = phase, watches, descent
         self.clock, self.rounds = phase.clock, phase.spec.rounds
+        self.meeting: Meeting | None = None
+        stop, ranks = phase.options.stop, phase.state.ranks
+        self._asked: Callable[[], bool] = bool if stop is None else stop.is_set
+        if ranks.count > 1:
+            every = at_most(phase.step.program, phase.minibatches.size)
+            self.meeting = Meeting(ranks, self._asked, phase.clock, every)
         self._feeds: dict[tuple[int, int], Feed] = {}
 
     def start(self) -> None:
-        """The rate, in examples a second, counts from here."""
+        """The rate, in examples a second, counts from here, and the time that is agreed on."""
+        if self.meeting is not None:
+            self.meeting.start()
+        self._tell_from_here()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was asked to stop, as all ranks know it alike."""
+        return self._asked() if self.meeting is None else self.meeting.stopped
+
+    def _tell_from_here(self) -> None:
         self._told, self._told_at = perf_counter(), self.clock.update
 
     def run(self, until: int) -> None:
@@ -110,7 +130,7 @@ class InnerLoop:
         if at_epoch is not None:
             clocks[at_epoch] = float(clock.epoch)
         fraction, add = clock.fraction, phase.state.device.xp.add
-        stopped = phase.options.stop.is_set if phase.options.stop is not None else bool
+        stopped = self._asked if self.meeting is None else self.meeting.after_update
         phase.watchman.running(feed.step, feed.bound.n, feed.bound, phase.example)
         look = self._told + PAUSE
         try:
@@ -143,6 +163,7 @@ class InnerLoop:
             clock.update = update
         if looked:
             self._loss(feed)
+        settle(phase, feed.bound.n)
         return over
 
     def _again(self, feed: Feed, error: Exception) -> None:
@@ -188,7 +209,7 @@ class InnerLoop:
             watch=self.watches.values,
         )
         tell(self.phase.options.hooks, "progress", event)
-        self.start()
+        self._tell_from_here()
         return clock.over
 
     def _loss(self, feed: Feed) -> float:

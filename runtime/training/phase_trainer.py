@@ -6,13 +6,15 @@ events are here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from dln.compiler.plan import WatchSpec
 from dln.runtime.checkpoint.checkpoint import Arrays
 from dln.runtime.execution.numeric_faults import strict
 from dln.runtime.execution.phase_result import PhaseResult, Watched
+from dln.runtime.ranks.ranks import Elsewhere
 from dln.runtime.training.best import BestSoFar
 from dln.runtime.training.callbacks import Report, Started, note, tell
 from dln.runtime.training.curvature_estimates import estimate
@@ -21,6 +23,7 @@ from dln.runtime.training.inner_loop import InnerLoop
 from dln.runtime.training.lbfgs import Descent
 from dln.runtime.training.phase_run import PhaseRun
 from dln.runtime.training.resume import PhaseAt
+from dln.runtime.training.shared.meeting import same_on_all
 from dln.runtime.training.stopping import Conditions
 from dln.runtime.training.watching import Watches
 
@@ -60,13 +63,13 @@ class PhaseTrainer:
         """Train to the end of the phase. Raises `Interrupted`; `DlnError` E600 for bad numbers."""
         self.clock.start()
         self.loop.start()
-        clock, run, name = self.clock, self.phase, self.spec.name
-        size, stop = run.minibatches.size, run.options.stop
+        clock, run, name, size = self.clock, self.phase, self.spec.name, self.phase.minibatches.size
         length = clock.duration.facts()
         event = Started(name, clock.update, clock.duration.total, run.part.n, size, length)
         tell(self.hooks, "phase_start", event)
         run.watchman.running(run.step, size, None, run.example)
-        with run.watchman.over(self._where, self._failed), strict(self.state.device):
+        watched, failing = run.watchman.over(self._where, self._failed), self._failing()
+        with failing, watched, strict(self.state.device):
             self.watches.begin()
             while not clock.over:
                 if clock.between_epochs:
@@ -82,7 +85,7 @@ class PhaseTrainer:
                     break
                 if clock.update == self._asked(clock.update - 1) != self._kept:
                     self._keep()
-                if stop is not None and stop.is_set():
+                if self.loop.stopped:
                     self._keep()
                     self.state.take_up(self.result)
                     raise Interrupted(f"interrupted in {name}, update {clock.update}")
@@ -95,9 +98,19 @@ class PhaseTrainer:
         return f"phase {self.spec.name}, update {self.clock.update}, epoch {self.clock.epoch}"
 
     def _failed(self) -> None:
-        """The numbers are left: what they were is kept beside the checkpoints."""
+        """The numbers are left: what they were is kept beside the checkpoints. Of the rows that
+        other ranks keep it has what was there when the ranks last came together."""
         if self.saver is not None:
             self.saver.leave(self._at())
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """What fails in another rank is kept as what fails here."""
+        try:
+            yield
+        except Elsewhere:
+            self._failed()
+            raise
 
     def _before_update(self) -> bool:
         """Watches on the minibatch at hand, before it is learned from; True at the end.
@@ -175,6 +188,8 @@ class PhaseTrainer:
         if values:
             self._improved |= self._report(values)
         self._fill_result(complete=True)
+        same_on_all(self.state)
+        self.result.seconds = self.state.ranks.first(self.result.seconds)
         self.state.take_up(self.result)
         if self.spec.name in self.phase.options.keep:
             self.result.after = self.state.store.snapshot(self.spec.name)
@@ -224,6 +239,7 @@ class PhaseTrainer:
 
     def _keep(self) -> None:
         self._fill_result()
+        same_on_all(self.state)
         if self.saver is not None:
             self.saver.save(self._at(), self._improved)
         self._improved, self._kept = False, self.clock.update

@@ -33,6 +33,7 @@ from dln.runtime.execution.phase_result import History, Reading, Watched, plain
 from dln.runtime.readers.sampling_order import stream
 from dln.runtime.training.minibatches import windows_of_row
 from dln.runtime.training.phase_run import PhaseRun
+from dln.runtime.training.shared.dealing_out import pieces
 
 
 def nothing(watch: WatchSpec) -> Any:
@@ -129,8 +130,8 @@ class Watches:
             for state in (own or {}).values():
                 state[...] = 0.0
             sums: dict[str, Any] = {}
-            for _, bound in self.run.over(tally, part, order, size, now, own, known=known):
-                for name, value in bound.values.items():
+            for _, values in pieces(self.run, tally, part, order, size, now, own, known=known):
+                for name, value in values.items():
                     sums[name] = sums.get(name, 0.0) + to_host(value).astype("float64")
             known |= sums
             executable, where = programs.executable(made, self.run.spec.name), watch.name
@@ -146,8 +147,8 @@ class Watches:
         own, now = self.carried.get(watch.name), self.run.clock.now()
         heard = self.told(self.programs[key])
         total, chunks, to_host = np.array(nothing(watch)), 0, self.run.state.device.to_host
-        for _, bound in self.run.over(key, part, order, size, now, own, heard):
-            total, chunks = total + to_host(bound.values["watch"]), chunks + 1
+        for _, values in pieces(self.run, key, part, order, size, now, own, heard):
+            total, chunks = total + to_host(values["watch"]), chunks + 1
         count = len(order) if watch.per_example else chunks
         return plain(total if watch.total else total / count)
 

@@ -37,7 +37,10 @@ from dln.runtime.execution.phase_result import number_of
 from dln.runtime.footprint.refusing import Bounds, refuse
 from dln.runtime.footprint.walk import AskedRun
 from dln.runtime.gradcheck import gradcheck
+from dln.runtime.ranks.exchange import Mpi, died
+from dln.runtime.ranks.ranks import Elsewhere
 from dln.runtime.readers.folders import pictures
+from dln.runtime.training.shared.meeting import same_plan
 from dln.settings import Settings
 from dln.sweep import workers
 
@@ -392,6 +395,46 @@ def changed_file() -> None:
     made.train()
 
 
+def ranks(of: object, *words: str, **said: str) -> Callable[[], object]:
+    """A command of several processes, where this is all that there is of mpi4py."""
+
+    def run() -> None:
+        found = {"mpi4py.MPI": of}
+        with mock.patch.dict("sys.modules", found), mock.patch.dict(os.environ, said):
+            cli.carried_out(["run", "hello", *words])
+
+    return run
+
+
+class Second:
+    """A rank to which the first one has handed something else."""
+
+    index, count = 1, 2
+
+    def first(self, value: object) -> object:
+        return "another"
+
+
+def another_plan() -> None:
+    state = session().state
+    state.programs.ranks = Second()
+    same_plan(state)
+
+
+def interrupted_there() -> None:
+    alone = mock.Mock(**{"Get_rank.return_value": 2, "Get_size.return_value": 4})
+    alone.Dup.return_value.allgather.return_value = [("node7", 100 + i) for i in range(4)]
+    with mock.patch.dict("sys.modules", {"mpi4py.MPI": mock.Mock()}):
+        problems, code = Mpi(alone)._told(KeyboardInterrupt())
+    raise Elsewhere(problems, code)
+
+
+def dead() -> None:
+    raise died("rank 2 of 4 (process 102 on node7)")
+
+
+ONE = mock.Mock(**{"COMM_WORLD.Get_size.return_value": 1})
+
 MADE: dict[str, Callable[[], object]] = {
     "E001": command("run", "mlp", "--epochs", "few"),
     "E002": no_access,
@@ -456,6 +499,12 @@ MADE: dict[str, Callable[[], object]] = {
     "E586": timed,
     "E587": command("emit", "activations"),
     "E549": command("runs", ".", "--by", "accuracy"),
+    "E641": ranks(None, OMPI_COMM_WORLD_RANK="0", OMPI_COMM_WORLD_SIZE="4"),
+    "E642": ranks(ONE, "--mpi", OMPI_COMM_WORLD_RANK="0", OMPI_COMM_WORLD_SIZE="4"),
+    "E643": ranks(None, "--mpi"),
+    "E644": dead,
+    "E645": interrupted_there,
+    "E646": another_plan,
     "E545": command("run", "mlp", "--from", "a", "--resume", "b"),
     "E546": lambda: foreign.read("."),
     "E550": lambda: session().step("fit", x=[[1.0]], tt=[1.0]),

@@ -1,0 +1,94 @@
+"""Specs trained short, and hashes of all that they leave: what ranks and one process have alike.
+
+Run by `mpirun`, each rank does the same and writes the hashes of its own: `python trained.py FILE`
+writes FILE.RANK.
+"""
+
+import json
+import sys
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import dln
+from dln.grammar.diagnostics import Fault
+from dln.runtime.ranks.ranks import Elsewhere
+from dln.runtime.training.resume import pack
+
+NET = """data d = synthetic("gaussians", 3, 4, 700, seed = 1) {
+  x[4] = raw.x
+  label: class(3) = raw.label
+  split fit 600, valid 100
+}
+let net = dense(3, act = softmax)
+train fit on d.fit batch 50 for 30 updates {
+  y = net(x)
+  minimize nll(y, label) over net with sgd(lr = 0.1)
+  watch error = (argmax(y) != label) on d.fit every 10 updates
+  watch balanced = f1(argmax(y), label) on d.fit every 10 updates
+}
+"""
+
+
+def digest(session: Any) -> str:
+    """Of parameters, states and reports, to the last bit."""
+    found = sha256()
+    arrays, _ = pack(session.state)
+    for name in sorted(arrays):
+        found.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+    for name, result in session.results.items():
+        found.update(repr((name, result.history, result.updates)).encode())
+    return found.hexdigest()
+
+
+def exchanged(ranks: Any) -> str:
+    """Rows of several sizes, the smallest and the first of something, failing together."""
+    for rows, size in ((4, 10), (3, 200_000), (1, 5)):
+        found, own = np.zeros((rows, size)), ranks.share(rows)
+        with ranks.together():
+            for i in range(5):
+                found[own.start : own.stop] = np.arange(own.start, own.stop)[:, None] * 10 + i
+                ranks.gather(found)
+                assert (found == np.arange(rows)[:, None] * 10 + i).all()
+                assert ranks.agree(1 << ranks.index) == (1 << ranks.count) - 1
+                assert ranks.first({"i": i} if ranks.index == 0 else None) == {"i": i}
+    return failing(ranks)
+
+
+def failing(ranks: Any) -> str:
+    """Each rank fails once, the others in the midst of a message; what the others are told."""
+    large, heard = np.zeros((2 * ranks.count, 100_000)), ""
+    for bad in range(ranks.count):
+        try:
+            with ranks.together():
+                for i in range(9):
+                    if ranks.index == bad and i == 5:
+                        raise Fault(f"no number {bad}", "another")
+                    ranks.gather(large)
+        except Elsewhere as error:
+            assert ranks.index != bad
+            assert f"no number {bad}" in str(error) and f"on rank {bad} of" in str(error)
+            heard += error.problems[0].message
+        except Fault:
+            assert ranks.index == bad
+    ranks.agree(0)  # and all is as it was
+    return heard
+
+
+def main(file: str) -> None:
+    ranks = Mpi(MPI.COMM_WORLD)
+    found: dict[str, str] = {"exchanged": exchanged(ranks)}
+    session = dln.load(NET).compile(dtype="float64").session(comm=MPI.COMM_WORLD)
+    session.train()
+    found["net"] = digest(session)
+    Path(f"{file}.{ranks.index}").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    from mpi4py import MPI
+
+    from dln.runtime.ranks.exchange import Mpi
+
+    main(sys.argv[1])
