@@ -64,7 +64,7 @@ def settle(run: PhaseRun, n: int) -> None:
     """Take over the rows of states that belong to examples of other ranks, after updates on n
     examples each: a rank has changed its own."""
     ranks, spec = run.state.ranks, run.spec
-    shards: int = getattr(spec, "shards", None) or 1
+    shards = spec.shards or 1
     if ranks.count == 1 or shards == 1:
         return
     dealt = shares(shards, ranks.count)
