@@ -48,7 +48,7 @@ class Host:
 
     def __init__(self, threads: int | None = None) -> None:
         default_threads()  # what the machine had before anybody asked
-        self.asked = threads
+        self.asked, self._told = threads, _getter()  # found once: each step from Python asks
         self.threads = threads_in_use()
         _sharing()
         self.kernels: Mapping[str, Kernel] = {**KERNELS, **blas(_openblas()).kernels}
@@ -56,7 +56,7 @@ class Host:
 
     def suit(self, threads: int = 1) -> None:
         """One thread, for what no governor runs, or so many."""
-        self.threads = threads_in_use()
+        self.threads = None if self._told is None else self._told()
         if self.threads not in (threads, None):
             set_threads(threads)
             self.threads = threads_in_use()
@@ -153,22 +153,22 @@ def _typed(library: ctypes.CDLL, name: str, kind: Any, *takes: Any) -> Any:
     return function
 
 
-def _asked(name: str, kind: Any) -> Any:
-    """What a function of OpenBLAS without arguments gives; None if NumPy's BLAS is another."""
+def _getter(name: str = "get_num_threads", kind: Any = ctypes.c_int) -> Callable[[], Any] | None:
+    """A function of OpenBLAS without arguments; None if NumPy's BLAS is another."""
     found = _openblas()
-    return None if found is None else _typed(found[0], found[1].format(name), kind)()
+    return None if found is None else _typed(found[0], found[1].format(name), kind)
 
 
 def threads_in_use() -> int | None:
     """Threads of matrix products, for the whole process; None if NumPy's BLAS does not tell."""
-    found: int | None = _asked("get_num_threads", ctypes.c_int)
-    return found
+    getter = _getter()
+    return None if getter is None else getter()
 
 
 def core() -> str | None:
     """The processor that OpenBLAS takes this one for, whose kernels it uses; None as above."""
-    found: bytes | None = _asked("get_corename", ctypes.c_char_p)
-    return None if found is None else found.decode("ascii", "replace")
+    getter = _getter("get_corename", ctypes.c_char_p)
+    return None if getter is None else getter().decode("ascii", "replace")
 
 
 def product_by() -> str | None:

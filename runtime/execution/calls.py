@@ -31,12 +31,14 @@ class Fed(NamedTuple):
 
 
 class ArrayCall(NamedTuple):
-    """A call with the arrays `feds` and with others, called `unread`, and the time by its `clocks`;
-    `strictly` calls a function so that NumPy raises where numbers are left."""
+    """A call with the arrays `feds` and with others, called `unread`, and its `clocks`, which are
+    `timed` where they depend on the update; `strictly` calls a function so that NumPy raises where
+    numbers are left."""
 
     unread: frozenset[str]
     feds: tuple[Fed, ...]
     clocks: tuple[str, ...]
+    timed: bool
     strictly: Callable[..., Any]
 
     def takes(self, given: Mapping[str, Any]) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,9 @@ from dln.runtime.execution.sharded import Made, ShardedStep
 from dln.runtime.execution.store import HostArray, Store, paths_of, put
 from dln.runtime.ranks.ranks import Alone, Ranks
 
+SEEN: Mapping[str, float] = MappingProxyType({LOOKED: 1.0})
+"""The clocks of a call that does not depend on the time: somebody looks at what it gives."""
+
 Whole = Callable[[WholeField, int, str], DeviceArray]
 """The first rows of a field, on the device: which field, how many, precision."""
 
@@ -70,7 +74,7 @@ class Programs:
         self.seed, self.results = seed, results
         self._whole = whole
         self._ready: dict[ProgramKey, Ready] = {}
-        self._called: dict[str, Ready] = {}
+        self._called: dict[Hashable, Ready] = {}
 
     def executable(
         self,
@@ -205,7 +209,7 @@ class Programs:
     # ---- called from Python again and again ----------------------------------------------------
 
     def remember(
-        self, name: str, key: ProgramKey, bound: Bound, specs: Sequence[FieldSpec],
+        self, name: Hashable, key: ProgramKey, bound: Bound, specs: Sequence[FieldSpec],
         given: Mapping[str, Any],
     ) -> None:  # fmt: skip
         """Keep how a program has just been called under a name with arrays `given` for fields, for
@@ -218,10 +222,11 @@ class Programs:
         if feds and clocks == program.clocks:
             self._called[name] = ready
             unread = frozenset(given) - {spec.name for spec in specs}
-            bound.call = ArrayCall(unread, feds, clocks, strictly())
+            timed = not SEEN.keys() >= set(clocks)
+            bound.call = ArrayCall(unread, feds, clocks, timed, strictly())
 
     def again(
-        self, name: str, given: Mapping[str, Any], now: Callable[[], Mapping[str, float]],
+        self, name: Hashable, given: Mapping[str, Any], now: Callable[[], Mapping[str, float]],
         where: Callable[[], str],
     ) -> Bound | None:  # fmt: skip
         """Make a call as one of that name was made before, at a time. None where there was none, or
@@ -237,7 +242,7 @@ class Programs:
         if bound is None or call is None or not call.takes(given):
             return None
         self._tend(ready)
-        known = {**now(), LOOKED: 1.0} if call.clocks else {}
+        known = {**now(), LOOKED: 1.0} if call.timed else SEEN
         try:
             call.strictly(bound.run, *[known.get(clock, 0.0) for clock in call.clocks])
         except (ArithmeticError, ValueError) as e:

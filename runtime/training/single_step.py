@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from dln.compiler.plan import DataSpec, PhaseSpec, ProgramKey, ProgramKind
+from dln.compiler.plan import DataSpec, PhaseSpec, ProgramKind
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.device.source_map import placed
@@ -42,13 +42,18 @@ def _again(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -
     """One update on arrays such as came before; None where the long way is to be gone."""
     name, update = spec.name, state.updates.get(spec.name, 0)
     bound = state.programs.again(
-        str(spec.step_of(update)), given, lambda: times(datasets, spec, update),
+        _turn(spec, update), given, lambda: times(datasets, spec, update),
         lambda: f"phase {name}, update {update}",
     )  # fmt: skip
     if bound is None:
         return None
     state.updates[name] = update + 1
     return float(bound.values["loss"]) if "loss" in bound.values else 0.0
+
+
+def _turn(spec: PhaseSpec, update: int) -> tuple[str, int]:
+    """What the program of an update is remembered by: the phase, and whose turn it is there."""
+    return spec.name, spec.rounds[update % len(spec.rounds)] if spec.rounds else 0
 
 
 def _first(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -> float:
@@ -70,7 +75,7 @@ def _first(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -
             with strict(state.device):
                 descent.over(state.store.params | executable.params, bound)(*clocks)
     state.updates[spec.name] = update + 1
-    _remember(state, spec, spec.step_of(update), bound, given)
+    _remember(state, spec, update, bound, given)
     return loss
 
 
@@ -83,15 +88,14 @@ def _by_number(data: DataSpec, given: Given) -> Given:
     return {**given, **{k: numbered(a, names[k], k) for k, a in words.items()}} if words else given
 
 
-def _remember(
-    state: RunState, spec: PhaseSpec, key: ProgramKey, bound: Bound, given: Given
-) -> None:
+def _remember(state: RunState, spec: PhaseSpec, update: int, bound: Bound, given: Given) -> None:
     """Keep how a step was called for those that come, where an update is one run of its program."""
     known = {f.name: f for f in state.plan.data[spec.data].fields}
     ragged = any(f.domain == "length" for f in known.values())
     if not ragged and not spec.estimates and spec.descent is None:
         wanted = [known[name] for name in spec.fields]
-        state.programs.remember(str(key), key, bound, wanted, given)
+        key = spec.step_of(update)
+        state.programs.remember(_turn(spec, update), key, bound, wanted, given)
 
 
 def gradient(
