@@ -1,7 +1,7 @@
-"""`docs/guide/` and `docs/weights.md`, word for word: their files are written, their commands and
-lines of Python are run in order in an empty folder, and what they print is what stands there, but
-for seconds and for what a line of three dots leaves out. Of probabilities three digits are looked
-at; the line that names a table is none of its own.
+"""`docs/guide/`, `docs/weights.md` and `docs/onnx-import.md`, word for word: their files are
+written, their commands and lines of Python are run in order in an empty folder, and what they print
+is what stands there, but for seconds and for what a line of three dots leaves out. Of probabilities
+three digits are looked at; the line that names a table is none of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ PAGES = (
     "3-a-network-from-a-paper",
     "4-from-python",
     "../weights",
+    "../onnx-import",
 )
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.(?:dln|csv|py))$", re.MULTILINE)

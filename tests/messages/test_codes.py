@@ -18,6 +18,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 import dln
 from dln import cli
@@ -28,6 +29,7 @@ from dln.exporting.listing import OnnxModel
 from dln.flags import read_flags
 from dln.grammar.diagnostics import DlnError, Fault
 from dln.grammar.parser import parse
+from dln.importing.comparing import Compared
 from dln.printing.terminal import Terminal
 from dln.reading.tables import check_tables
 from dln.runtime.checkpoint import checkpoint, foreign
@@ -366,6 +368,46 @@ def estimator(**weights: object) -> Callable[[], object]:
     return fit
 
 
+def model(
+    op: str = "Relu", output: str = "y", opset: int = 17, **more: Any
+) -> Callable[[], object]:
+    """A model of one node, imported."""
+
+    def run() -> None:
+        node = helper.make_node(op, ["x"], ["y"], name="last", **more)
+        ports = [helper.make_tensor_value_info(k, 1, ["n", 2]) for k in ("x", output)]
+        graph = helper.make_graph([node], "g", ports[:1], ports[1:])
+        sets = [helper.make_opsetid("", opset)]
+        written("net.onnx", helper.make_model(graph, opset_imports=sets).SerializeToString())
+        command("import", "net.onnx")()
+
+    return run
+
+
+def outside_model() -> None:
+    """A model whose weights lie above its folder."""
+    proto = helper.make_tensor("w", 1, [2], [1.0, 2.0])
+    proto.ClearField("float_data")
+    proto.data_location = TensorProto.EXTERNAL
+    proto.external_data.add(key="location", value="../weights.bin")
+    ports = [helper.make_tensor_value_info(k, 1, ["n", 2]) for k in "xy"]
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "w"], ["y"])], "g", ports[:1], ports[1:], [proto]
+    )
+    written("net.onnx", helper.make_model(graph).SerializeToString())
+    command("import", "net.onnx")()
+
+
+def unreadable_onnx() -> None:
+    with mock.patch("dln.importing.onnx_file.find_spec", lambda name: None):
+        command("import", "net.onnx")()
+
+
+def other_numbers() -> None:
+    with mock.patch("dln.importing.onnx_import.compared", lambda *_: Compared(0.5, 1.0, 1e-5)):
+        model()()
+
+
 def no_picture() -> None:
     Path("a.png").write_bytes(b"GIF89a")
     pictures.pixels_of(Path("a.png"), pictures.PictureSize(1, 1, 1, "stretch"))
@@ -507,6 +549,13 @@ MADE: dict[str, Callable[[], object]] = {
     "E646": another_plan,
     "E545": command("run", "mlp", "--from", "a", "--resume", "b"),
     "E546": lambda: foreign.read("."),
+    "E615": lambda: (written("net.onnx", b"model"), command("import", "net.onnx")())[1],
+    "E616": model("Einsum", equation="ij->ji"),
+    "E617": outside_model,
+    "E618": unreadable_onnx,
+    "E619": model(output="z"),
+    "E620": other_numbers,
+    "E621": model(opset=5),
     "E550": lambda: session().step("fit", x=[[1.0]], tt=[1.0]),
     "E551": lambda: session().step("fit", x=[1.0, 2.0], t=[1.0, 2.0]),
     "E552": lambda: session().step("fit", x=[[1.0]], t=["a"]),

@@ -69,6 +69,7 @@ ROOMS = """
     bisecting
     standalone
     exporting
+    importing
     options
     weights
     commands

@@ -1,18 +1,20 @@
-"""Import weights of other tools, by a map of names."""
+"""Import a model as a spec, or weights of other tools by a map."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from dln.options import Some, Wrong, settings, takes
+from dln.options import Some, Wrong, settings, shown, takes
 from dln.printing.terminal import Terminal
 
 ORDER = 86
 
 
 @click.command(help=__doc__)
+@click.argument("file", metavar="[FILE.onnx]", required=False, type=Some())
 @click.option("--weights", type=Some(), metavar="FILE",
               help="Weights: .safetensors, .npz, .mat, or a run.")  # fmt: skip
 @click.option("--into", type=Some(), metavar="RUN", help="With --weights: a run or a spec.")
@@ -21,16 +23,35 @@ ORDER = 86
 @click.option("--map-to", "chart_to", type=Some(), metavar="CSV",
               help="With --weights: where a proposed map goes [stdout].")  # fmt: skip
 @click.option("--to", type=Some(), metavar="FILE",
-              help="A .safetensors file [SPEC.safetensors].")  # fmt: skip
+              help="A .dln file [FILE.dln]; of weights a .safetensors file.")  # fmt: skip
 @takes("spec", "target")
 def command(
-    terminal: Terminal, /, weights: str | None, into: str | None, chart: str | None,
-    chart_to: str | None, to: str | None, **given: Any,
+    terminal: Terminal, /, file: str | None, weights: str | None, into: str | None,
+    chart: str | None, chart_to: str | None, to: str | None, **given: Any,
 ) -> int:  # fmt: skip
-    """A map that is proposed, or the file that one makes. Raises `DlnError` E625 to E629."""
+    """A spec made of a model; or a map that is proposed, or the file that one makes. Raises
+    `DlnError` E615 to E621, E625 to E629."""
+    if file is not None:
+        if weights is not None or into is not None:
+            raise Wrong("a model has its own weights", f"dln import {file}")
+        return model(terminal, file, to, given)
     if weights is None or into is None:
-        raise Wrong("import takes --weights FILE --into RUN",
+        raise Wrong("import takes FILE.onnx, or --weights FILE --into RUN",
                     "dln import --weights w.safetensors --into mlp")  # fmt: skip
     from dln.weights.importing import imported  # late: NumPy
 
     return imported(terminal, settings(terminal, given), weights, into, chart, to, chart_to)
+
+
+def model(terminal: Terminal, file: str, to: str | None, given: dict[str, Any]) -> int:
+    """A spec, and its weights beside it, of a model in a file."""
+    terminal.json, terminal.quiet = given["json"], given["quiet"]
+    if Path(file).suffix != ".onnx":
+        raise Wrong(f"import reads a model of .onnx, not {shown(file)}", "dln import net.onnx")
+    target = Path(to) if to is not None else Path(Path(file).name).with_suffix(".dln")
+    if target.suffix != ".dln":
+        stem = target.stem if target.suffix else target.name
+        raise Wrong(f"--to writes .dln, not {target.suffix or to}", f"--to {stem}.dln")
+    from dln.importing.onnx_import import imported  # late: NumPy
+
+    return imported(terminal, Path(file), target)

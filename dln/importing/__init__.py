@@ -1,0 +1,1 @@
+"""Models of other programs as specs: read within bounds, understood by operator, written."""

@@ -1,0 +1,1 @@
+"""Small models of ONNX, made node by node."""
