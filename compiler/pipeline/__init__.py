@@ -3,8 +3,8 @@
 The graph stages stand in `stages`; the target's own follow here: schedule, lower.
 """
 
-from dln.compiler.pipeline.compiled import compile_model
+from dln.compiler.pipeline.compiled import compile_model, in_shards
 from dln.compiler.pipeline.recipes import Recipe, claimed, recipes
 from dln.compiler.pipeline.specs import data_spec
 
-__all__ = ["Recipe", "claimed", "compile_model", "data_spec", "recipes"]
+__all__ = ["Recipe", "claimed", "compile_model", "data_spec", "in_shards", "recipes"]

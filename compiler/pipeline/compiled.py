@@ -35,10 +35,7 @@ def compile_model(
         if said not in known:
             remedy = nearest(said, known) or f"one of {', '.join(known)}"
             raise Fault(f"there is no {what} {said}", remedy, code)
-    if shards is not None:
-        phases = {k: ph.changed(shards=shards if shards > 1 else None)
-                  for k, ph in model.phases.items()}  # fmt: skip
-        model = model.changed(phases=phases)
+    model = in_shards(model, shards)
     wanted = {str(key): recipe for key, recipe in recipes(model, dtype).items()}
     instances = model.functions.applied
     return Plan(
@@ -57,6 +54,15 @@ def compile_model(
         fingerprint=fingerprint(model),
         wholes=tuple(sorted({n["name"] for n in model.graph.topological() if is_full_data(n)})),
     )
+
+
+def in_shards(model: Model, shards: int | None) -> Model:
+    """A model whose phases are all learned in so many shards; itself where nothing is said."""
+    if shards is None:
+        return model
+    count = shards if shards > 1 else None
+    phases = {k: ph.changed(shards=count) for k, ph in model.phases.items()}
+    return model.changed(phases=phases)
 
 
 class CompiledPrograms(Mapping[str, Program]):

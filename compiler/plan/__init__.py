@@ -45,10 +45,12 @@ from dln.compiler.plan.storage import memory as memory
 from dln.compiler.plan.storage import scratch as scratch
 from dln.compiler.plan.storage import sharing as sharing
 from dln.compiler.plan.storage import slot_offsets as slot_offsets
+from dln.compiler.plan.storage import sum_layout as sum_layout
 from dln.compiler.schema.headers import DataSource as DataSource
 from dln.compiler.schema.headers import Stretch as Stretch
 from dln.compiler.schema.keys import CLOCKS as CLOCKS
 from dln.compiler.schema.keys import LOOKED as LOOKED
+from dln.compiler.schema.keys import PIECES as PIECES
 from dln.compiler.schema.keys import CheckpointKey as CheckpointKey
 from dln.compiler.schema.keys import Clock as Clock
 from dln.compiler.schema.keys import GradientValue as GradientValue

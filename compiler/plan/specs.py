@@ -201,6 +201,13 @@ class PhaseSpec(records.PhaseFacts):
         numbers = dict.fromkeys(self.rounds or (0,))
         return tuple(keys.ProgramKind.STEP.of(self.name, i or None) for i in numbers)
 
+    @property
+    def run(self) -> tuple[ProgramKey, ...]:
+        """The programs that updates run: those of the steps, or where they are cut into shards all
+        of their rounds."""
+        pieces = (k for cut in self.cuts for r in cut for k in (r.shard, r.join) if k is not None)
+        return tuple(pieces) or self.steps
+
     def step_of(self, update: int) -> ProgramKey:
         """The program of an update, by its number."""
         return self.steps[self.rounds[update % len(self.rounds)]] if self.rounds else self.step

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
+from math import prod
 from operator import or_
 
 from dln.compiler.plan.program import Buffer, Program, at, product
+from dln.compiler.schema.shards import PARTS, SharedValue
+from dln.grammar.record import Record
 
 ALIGNMENT = 256
 """Bytes that the start of every piece of an arena is a multiple of."""
@@ -77,3 +80,34 @@ def scratch(program: Program, n: int) -> int:
 
 HUNGRY = {"warp": (32, 5), "sum_by_class": (0, 1)}
 """Kernels that take memory of their own: bytes for each number of the result, and times its own."""
+
+
+# ---- sums over shards ----------------------------------------------------------------------------
+
+LINE = 16
+"""Numbers at a multiple of which a sum begins: a cache line of them, or two."""
+
+
+class SumLayout(Record):
+    """How what a shard adds to sums lies in its row of `numbers`: where each begins, by key, and
+    from where to where the sums, the largest and the smallest lie, as far as there are any."""
+
+    numbers: int
+    places: Mapping[str, int]
+    segments: Mapping[str, tuple[int, int]]
+
+
+def sum_layout(program: Program) -> SumLayout:
+    """How the sums lie that the program of a shard leaves."""
+    places, segments, stop = dict[str, int](), dict[str, tuple[int, int]](), 0
+    keys = {b.key: SharedValue.parse(b.key) for b in program.values}
+    for how in PARTS:
+        start = stop
+        for b in program.values:
+            key = keys[b.key]
+            if key is not None and key.kind == how:
+                places[b.key] = stop
+                stop += -(-prod(b.shape_at(0)) // LINE) * LINE
+        if stop > start:
+            segments[how] = start, stop
+    return SumLayout(stop, places, segments)

@@ -116,6 +116,9 @@ NUMBERED = (
 )
 """The kinds of which a phase or task may have several."""
 
+PIECES = (ProgramKind.SHARD, ProgramKind.JOIN)
+"""The kinds that an update in shards is cut into."""
+
 
 # ---- what a program leaves ---------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from dln.bisecting.given import Given
 from dln.bisecting.lowering import Lowered, Misstep
 from dln.bisecting.rewrites import Bisection, Rewrite
 from dln.compiler.pipeline import recipes
-from dln.compiler.plan import ProgramKey
+from dln.compiler.plan import PIECES, ProgramKey
 from dln.compiler.stages import part
 from dln.grammar.diagnostics import clean
 from dln.options import compiled, settings, takes
@@ -33,7 +33,8 @@ def command(terminal: Terminal, /, spec: str, program: str | None, **given: Any)
     made = compiled(terminal, spec, asked)
     programs = recipes(made.spec.model, "float64")
     alike = {id(recipe): name for name, recipe in reversed(programs.items())}  # one work, once
-    names = chosen(program, made.plan.programs, "program")
+    whole = [n for n in made.plan.programs if ProgramKey.parse(n).kind not in PIECES]
+    names = chosen(program, whole, "program")
     if program is None:
         names = [n for n in names if ProgramKey.parse(n) in alike.values()]
     drawn = Given(made.spec.model, made.plan, asked.seed)

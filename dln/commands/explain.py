@@ -9,9 +9,9 @@ import click
 
 from dln.compiler.ir.graph import Graph
 from dln.compiler.passes.rewriting import Log
-from dln.compiler.pipeline import recipes
-from dln.compiler.plan import Program, ProgramKey, at
-from dln.compiler.stages import STAGES, optimise, part
+from dln.compiler.pipeline import in_shards, recipes
+from dln.compiler.plan import PARTS, Program, SharedValue, at, buffer_bytes
+from dln.compiler.stages import APART, STAGES, optimise, part
 from dln.grammar.diagnostics import clean
 from dln.options import Some, compiled, settings, takes
 from dln.printing.terminal import Terminal, plural
@@ -31,14 +31,15 @@ def command(
     terminal: Terminal, /, spec: str, only: str | None, program: str | None, **given: Any
 ) -> int:
     """Each use of a rule by a pass: which rule, exact or not, where, before and after."""
-    made = compiled(terminal, spec, settings(terminal, given))
+    asked = settings(terminal, given)
+    made = compiled(terminal, spec, asked)
     names = list(dict.fromkeys(n for n, _ in STAGES))
     chosen(only, [*names, *LAID_OUT], "pass")
     programs = chosen(program, made.plan.programs, "program")
     if only in LAID_OUT:
         found = [row for name in programs for row in LAID_OUT[only](made.plan.programs[name])]
     else:
-        found = [row for name in programs for row in firings(made, name, only)]
+        found = [row for n in programs for row in firings(made, n, only, asked.shards)]
         found = found if program is not None else _merged(found)
     for row in found:
         terminal.result(_firing_text(row) + "\n")
@@ -47,16 +48,23 @@ def command(
     return 0
 
 
-def firings(compiled: Compiled, name: str, only: str | None = None) -> list[dict[str, Any]]:
-    """What the passes did to the graph of one program, in order."""
+def firings(
+    compiled: Compiled, name: str, only: str | None = None, shards: int | None = None
+) -> list[dict[str, Any]]:
+    """What the passes did to the graph of one program, in order; to a part of an update in shards
+    what they did after the cut."""
     found: list[dict[str, Any]] = []
 
     def seen(stage: str, before: Graph, after: Graph, log: Log) -> None:
         found.extend(_row(name, stage, f.rule, f.before, f.after, f.spans, f.exact)
                      for f in log if only in (None, stage))  # fmt: skip
 
-    model = compiled.spec.model
-    optimise(part(model, recipes(model)[ProgramKey.parse(name)].outputs), seen=seen)
+    model = in_shards(compiled.spec.model, shards)
+    recipe = next(found for key, found in recipes(model).items() if str(key) == name)
+    if recipe.begun is not None:
+        optimise(recipe.begun, APART, seen)
+    else:
+        optimise(part(model, recipe.outputs), seen=seen)
     return found
 
 
@@ -88,7 +96,21 @@ def _life(program: Program, name: str) -> str:
     return f"steps {steps[0]} to {steps[-1]}" if steps else "unused"
 
 
-LAID_OUT = {"schedule": scheduled, "allocate": allocated}
+def summed(program: Program) -> list[dict[str, Any]]:
+    """What each shard of a minibatch adds to sums in a round, where it was written, and its
+    size."""
+    lines, found = {line.writes: line for line in program.lines}, []
+    for b in program.values:
+        key, line = SharedValue.parse(b.key), lines.get(b.name)
+        if key is not None and key.kind in PARTS:
+            after = f"{key.kind} over the shards: {buffer_bytes(program, b, 0):,} bytes"
+            place = [line.place] if line and line.place else ()
+            formula = line.formula if line else b.note
+            found.append(_row(program.name, "shards", b.key, formula, after, place))
+    return found
+
+
+LAID_OUT = {"schedule": scheduled, "allocate": allocated, "shards": summed}
 
 
 def _row(

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from dln.compiler.plan import Program, ProgramKind, memory, program_to_json
+from dln.compiler.plan import (
+    PhaseSpec,
+    Program,
+    ProgramKind,
+    ProgramTable,
+    RoundSpec,
+    item_size,
+    memory,
+    program_to_json,
+    sum_layout,
+)
 from dln.compiler.schema.quantities import said
 from dln.compiler.schema.tables import DTYPES
 from dln.compiler.show import plan_text
 from dln.options import compiled, settings, takes
-from dln.printing.terminal import Terminal, columns
+from dln.printing.terminal import Terminal, columns, plural
 from dln.running.training import foreseen, select
 from dln.settings import Settings, chosen
 from dln.spec import Compiled
@@ -32,9 +42,14 @@ def command(terminal: Terminal, /, spec: str, program: str | None, **given: Any)
     if program is None:  # first values are in float64 for either precision: the same text twice
         single, double = (str(ProgramKind.INIT.of(dtype)) for dtype in DTYPES)
         shown = [n for n in shown if n != double or single not in shown]
+        undivided = {str(k) for ph in made.plan.phases.values() if ph.cuts for k in ph.steps}
+        shown = [n for n in shown if n not in undivided]  # what does not run in shards
     terminal.result("\n\n\n".join(plan_text(programs[n]) for n in shown))
     if program is None:
         terminal.result(f"\n\n{summary(programs, shown)}")
+        for phase in made.plan.phases.values():
+            for i, rounds in enumerate(phase.cuts):
+                terminal.result(f"\n\n{cut_text(programs, phase, i, rounds)}")
     told: dict[str, Any] = {}
     if program is None:
         told = {"peak": _peak(terminal, made, asked)}
@@ -63,6 +78,26 @@ def summary(programs: Mapping[str, Program], names: list[str]) -> str:
         counts = (p.capacity, len(p.lines), total, p.flops(p.capacity))
         rows.append([name, *(f"{n:,}" for n in counts)])
     return columns(rows, right=[1, 2, 3, 4])
+
+
+def cut_text(
+    programs: ProgramTable, phase: PhaseSpec, turn: int, rounds: Sequence[RoundSpec]
+) -> str:
+    """The rounds of an update in shards: what goes over from each shard, and what it keeps."""
+    which = f"{phase.name}, update {turn} of a round" if len(phase.cuts) > 1 else phase.name
+    rows = [["round", "sums", "bytes of a shard", "operations of a shard", "of the sums"]]
+    for i, each in enumerate(rounds, 1):
+        join = programs[each.join]
+        sums, size, work = 0, 0, 0
+        if each.shard is not None:
+            shard = programs[each.shard]
+            layout, work = sum_layout(shard), shard.flops(shard.capacity)
+            sums = len(layout.places)
+            size = layout.numbers * item_size("real", shard.dtype)
+        counts = (i, sums, size, work, join.flops(join.capacity))
+        rows.append([f"{n:,}" for n in counts])
+    head = f"an update of {which} in {phase.shards} shards: {plural(len(rounds), 'round')}"
+    return f"{head}\n{columns(rows, right=range(5), lead='  ')}"
 
 
 def program_data(program: Program) -> dict[str, Any]:

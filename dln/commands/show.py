@@ -112,6 +112,7 @@ def phase_lines(phase: Phase) -> list[str]:
     lines = [f"on {phase.on} {_reading(phase)} for {plural(count, unit)}"]
     seed = "the run's seed" if phase.seed is None else f"seed {phase.seed}"
     facts = [f"dtype {phase.dtype or DTYPE}", seed]
+    facts += [f"in {phase.shards} shards"] if phase.shards else []
     facts += [f"after {', '.join(phase.after)}"] if phase.after else []
     facts += ["only for slow checks"] if phase.slow else []
     lines.append(", ".join(facts))

@@ -117,7 +117,7 @@ def words(given: Settings, jobs: int) -> list[str]:
     """The options of each command; one thread each where several are at work."""
     threads = given.threads or (1 if jobs > 1 else None)
     options = {"--backend": given.backend, "--dtype": given.dtype, "--threads": threads,
-               "--seed": given.seed}  # fmt: skip
+               "--shards": given.shards, "--seed": given.seed}  # fmt: skip
     found = [w for k, v in options.items() if v is not None for w in (k, str(v))]
     return [*found, "--slow"] if given.slow else found
 

@@ -62,6 +62,7 @@ def of_phase(plan: Plan, phase: PhaseSpec) -> dict[str, object]:
     by_update = any(w.every is not None and w.every[1] == "update" for w in phase.watches)
     return {
         "a descent along lines": phase.descent,
+        "updates in shards": phase.cuts,
         "what is handed to parameters with dead entries": any(
             plan.params[p].joins for p in phase.starts
         ),

@@ -63,6 +63,10 @@ class Device(Protocol):
     def governor(self, program: Program, n: int) -> Governor | None:
         """Who chooses the threads of the runs of a program on n examples, if anybody is to."""
 
+    def beside(self, program: Program, n: int, parts: int) -> Governor | None:
+        """Who chooses whether so many parts of a run go side by side, if anybody is to: its pool
+        are `Lanes`."""
+
     def memory_available(self) -> int | None:
         """Bytes that could still be allocated, None where unknown."""
 

@@ -46,6 +46,9 @@ class Gpu:
     def governor(self, program: Program, n: int) -> None:
         """Nobody chooses anything here."""
 
+    def beside(self, program: Program, n: int, parts: int) -> None:
+        """Parts of an update run one after the other here."""
+
     def empty(self, nbytes: int) -> Any:
         """CuPy's pool hands out multiples of 512 bytes, so the start is aligned."""
         return self._cupy.empty(nbytes, np.uint8)

@@ -21,6 +21,7 @@ from dln.runtime.device.governor import Governor
 from dln.runtime.device.kernels import KERNELS, Kernel
 from dln.runtime.device.openblas import SPELLINGS, blas
 from dln.runtime.device.sharing import Sharing
+from dln.runtime.device.side_by_side import Lanes
 from dln.runtime.device.threads import Threads, cores
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
@@ -76,6 +77,16 @@ class Host:
         threads.called()
         return threads.governor((program.text, program.buffers, n), self.asked is not None)
 
+    def beside(self, program: Program, n: int, parts: int) -> Governor | None:
+        """Who chooses whether so many parts of an update on n examples go side by side; nobody
+        where the update is too small to gain by it, or as above."""
+        self.suit()
+        most = min(parts, self.asked or min(default_threads() or 1, cores()))
+        if self.threads is None or most < 2 or program.flops(n) < WORTH_A_POOL:
+            return None
+        known = (program.text, program.buffers, n, parts)
+        return _lanes(most).governor(known, self.asked is not None)
+
     def empty(self, nbytes: int) -> NDArray[np.uint8]:
         """[nbytes], not initialised, from an address that is a multiple of `ALIGNMENT`."""
         raw = np.empty(nbytes + ALIGNMENT, np.uint8)
@@ -123,6 +134,11 @@ def _sharing() -> Sharing:
     """Who computes the products of this process."""
     sharing = blas(_openblas()).sharing = Sharing(_setter() or set_threads)
     return sharing
+
+
+@cache
+def _lanes(most: int) -> Lanes:
+    return Lanes(most)
 
 
 @cache

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf, prod
-from typing import Any
+from typing import Any, cast
 
 from dln.compiler.plan import (
     FIRST,
@@ -22,14 +23,15 @@ from dln.compiler.plan import (
     Program,
     SharedValue,
     item_size,
+    sum_layout,
 )
 from dln.runtime.device.device import Device, DeviceArray
+from dln.runtime.device.governor import Governor
+from dln.runtime.device.side_by_side import Lanes
 from dln.runtime.execution.executable import Bound, Executable, Stopped, dtype_of
 from dln.runtime.ranks.ranks import Ranks
 
 Made = Callable[[Program], Executable]
-LINE = 16
-"""Numbers that a sum begins at a multiple of: a cache line of them, or two."""
 NOTHING = dict(zip(PARTS, (0.0, -inf, inf), strict=True))
 """What a shard without rows leaves of a sum or an extreme."""
 
@@ -49,37 +51,23 @@ def rows_of_shard(n: int, shards: int, shard: int) -> range:
 
 class Sums:
     """The sums of a round: `parts` [shards, numbers] has a row for each shard, `whole` [numbers] is
-    what they come to. `places` says where each lies in a row, and in which shape."""
+    what they come to."""
 
     def __init__(self, device: Device, program: Program, shards: int) -> None:
-        self.places: dict[str, tuple[int, tuple[int, ...]]] = {}
-        held, stop = list[tuple[str, int, int]](), 0
-        keys = {SharedValue.parse(b.key): b for b in program.values}
-        for how in PARTS:
-            start = stop
-            for key, b in keys.items():
-                if key is not None and key.kind == how:
-                    self.places[b.key] = (stop, shape := b.shape_at(0))
-                    stop += -(-prod(shape) // LINE) * LINE
-            held += [(how, start, stop)] if stop > start else []
-        self.device, self.dtype = device, program.dtype
-        raw = device.empty((shards + 1) * stop * item_size("real", program.dtype))
-        both = device.view(raw, 0, (shards + 1, stop), program.dtype)
+        layout = sum_layout(program)
+        self.shapes = {b.key: b.shape_at(0) for b in program.values if b.key in layout.places}
+        self.places = layout.places
+        raw = device.empty((shards + 1) * layout.numbers * item_size("real", program.dtype))
+        both = device.view(raw, 0, (shards + 1, layout.numbers), program.dtype)
         both[...] = 0.0
         self.parts, self.whole = both[:shards], both[shards]
-        self.segments = [(how, slice(low, high)) for how, low, high in held]
+        self.segments = {how: slice(*ends) for how, ends in layout.segments.items()}
         joins = dict(zip(PARTS, (device.xp.add, device.xp.maximum, device.xp.minimum), strict=True))
-        pairs = ((joins[how], at) for how, at in self.segments)
         self._adds = [
-            (
-                join,
-                self.whole[at] if i > 1 else self.parts[0, at],
-                self.parts[i, at],
-                self.whole[at],
-            )
-            for join, at in pairs
-            for i in range(1, shards)
-        ]
+            (joins[how], self.whole[at] if i > 1 else self.parts[0, at], self.parts[i, at],
+             self.whole[at])
+            for how, at in self.segments.items() for i in range(1, shards)
+        ]  # fmt: skip
 
     def add(self) -> None:
         """The shards' parts added up, in their order."""
@@ -88,17 +76,16 @@ class Sums:
 
     def clear(self, shard: int) -> None:
         """What a shard leaves that has no rows."""
-        for how, at in self.segments:
+        for how, at in self.segments.items():
             self.parts[shard, at] = NOTHING[how]
 
     def of(self, shard: int | None) -> dict[str, DeviceArray]:
         """The sums by their keys, each of its shape: of a shard where its program writes them, or
         of all."""
         row = self.whole if shard is None else self.parts[shard]
-        return {
-            key: row[start : start + prod(shape)].reshape(shape)
-            for key, (start, shape) in self.places.items()
-        }
+        starts = self.places.items()
+        shapes = self.shapes
+        return {k: row[at : at + prod(shapes[k])].reshape(shapes[k]) for k, at in starts}
 
 
 # ---- a step bound to a minibatch -----------------------------------------------------------------
@@ -117,7 +104,7 @@ class BoundRound:
 
 class ShardedBound(Bound):
     """A step in shards bound to the arrays of a minibatch of n examples, of which this rank has
-    `rows`: an input has a row for each of these."""
+    `rows`: an input has a row for each of these. In `rounds` each thread has parts of its own."""
 
     def __init__(self, step: ShardedStep, n: int) -> None:
         self.n, self.step, self.call, self.ranks = n, step, None, step.ranks
@@ -126,29 +113,36 @@ class ShardedBound(Bound):
         low = self.shards[0][1].start if self.shards else 0
         high = self.shards[-1][1].stop if self.shards else 0
         self.rows = None if high - low == n else slice(low, high)
+        filled = [(i, rows) for i, rows in self.shards if rows]
+        governor = step.governor(n, len(filled))
+        self.lanes = None if governor is None else cast(Lanes, governor.pool)
         self.inputs = {b.key: self._new(b, high - low) for b in step.program.inputs}
         self.values: dict[str, DeviceArray] = {}
         self.buffers: dict[str, Any] = {}
-        self.sums: list[Sums | None] = []
-        self.rounds: list[tuple[list[BoundRound], Sums | None, BoundRound]] = []
+        self.rounds: list[tuple[list[list[BoundRound]], Sums | None, BoundRound]] = []
         known: dict[str, DeviceArray] = {}
-        kept: list[dict[str, DeviceArray]] = [{} for _ in self.shards]
-        for shard, join in step.parts:
-            sums, parts = None, list[BoundRound]()
+        kept: dict[int, dict[str, DeviceArray]] = {i: {} for i, _ in filled}
+        count = 1 if self.lanes is None else self.lanes.most
+        for number, (shard, join) in enumerate(step.programs):
+            sums, parts = None, [list[BoundRound]() for _ in range(count)]
             if shard is not None:
-                sums = Sums(step.device, shard.program, step.shards)
-                for (i, rows), own in zip(self.shards, kept, strict=True):
-                    if rows:
-                        given = {**self._fields(rows, low), **known, **own, **sums.of(i)}
-                        parts.append(self._part(shard, rows, given, own))
-                    else:
-                        sums.clear(i)
+                sums = Sums(step.device, shard, step.shards)
+                for i in (i for i, rows in self.shards if not rows):
+                    sums.clear(i)
+                for place, (i, rows) in enumerate(filled):
+                    lane = place * count // len(filled)
+                    given = {**self._fields(rows, low), **known, **kept[i], **sums.of(i)}
+                    executable = step.shard(number, lane)
+                    if self.lanes is not None:  # threads go to shards, not to their products
+                        executable.governors[len(rows)] = None
+                    parts[lane].append(self._part(executable, rows, given, kept[i]))
                 known |= sums.of(None)
-            made = self._part(join, range(n), known, known)
+            made = self._part(step.joins[number], range(n), known, known)
             self.rounds.append((parts, sums if sums and sums.places else None, made))
-            own_values = (b for b in join.program.values if SharedValue.parse(b.key) is None)
-            self.values |= {b.key: made.bound.buffers[b.name] for b in own_values}
+            left = (b for b in join.values if SharedValue.parse(b.key) is None)
+            self.values |= {b.key: made.bound.buffers[b.name] for b in left}
         self.at = self.rounds[0][2]
+        self.run = self.update if governor is None else governor.over(self.update)
 
     def _new(self, buffer: Buffer, n: int) -> DeviceArray:
         """A new array for a buffer, for n rows."""
@@ -178,20 +172,51 @@ class ShardedBound(Bound):
         places = [step.arguments.index(clock) for clock in executable.program.clocks]
         return BoundRound(executable, bound, places, rows.start)
 
-    def run(self, *clocks: float) -> None:
+    def update(self, *clocks: float) -> None:
         """One update; the arguments are the clocks of the step."""
-        ranks = self.ranks
+        ranks, lanes = self.ranks, self.lanes
         for parts, sums, join in self.rounds:
-            for part in parts:
-                self.at = part
-                known = (*clocks, float(part.first), float(self.n))
-                part.bound.run(*[known[i] for i in part.clocks])
+            if lanes is not None and lanes.count > 1:
+                self._beside(lanes, parts, clocks)
+            else:
+                for lane in parts:
+                    self._along(lane, clocks, self._seen)
             if sums is not None:
                 if ranks.count > 1:
                     ranks.gather(sums.parts)
                 sums.add()
             self.at = join
             join.bound.run(*[clocks[i] for i in join.clocks])
+
+    def _along(
+        self,
+        parts: Sequence[BoundRound],
+        clocks: Sequence[float],
+        seen: Callable[[BoundRound], None],
+    ) -> None:
+        """Some shards, one after the other; each is `seen` before it runs."""
+        for part in parts:
+            seen(part)
+            known = (*clocks, float(part.first), float(self.n))
+            part.bound.run(*[known[i] for i in part.clocks])
+
+    def _seen(self, part: BoundRound) -> None:
+        self.at = part
+
+    def _beside(
+        self, lanes: Lanes, parts: Sequence[Sequence[BoundRound]], clocks: Sequence[float]
+    ) -> None:
+        """All shards, on several threads. Raises what the first of them in their order does, as it
+        would alone."""
+        seen = [[self.at] for _ in parts]
+        calls = [
+            partial(self._along, lane, clocks, last.append)
+            for lane, last in zip(parts, seen, strict=True)
+        ]
+        for last, error in zip(seen, lanes.run(calls), strict=True):
+            if error is not None:
+                self.at = last[-1]
+                raise error
 
 
 class ShardedStep(Executable):
@@ -207,17 +232,39 @@ class ShardedStep(Executable):
         self, program: Program, rounds: Sequence[tuple[Program | None, Program]], shards: int,
         ranks: Callable[[], Ranks], made: Made,
     ) -> None:  # fmt: skip
-        self.parts = [(None if s is None else made(s), made(j)) for s, j in rounds]
-        self.executables = [e for pair in self.parts for e in pair if e is not None]
-        clocks = dict.fromkeys(c for e in self.executables for c in e.program.clocks)
+        self.programs, self.shards, self._ranks, self._made = rounds, shards, ranks, made
+        self.joins = [made(join) for _, join in rounds]
+        self._shards: dict[tuple[int, int], Executable] = {}
+        every = [p for pair in rounds for p in pair if p is not None]
+        clocks = dict.fromkeys(c for p in every for c in p.clocks)
         asked = tuple(c for c in clocks if c not in (FIRST, ROWS))
         self.arguments: tuple[Clock, ...] = (*asked, FIRST, ROWS)
         self.program = program.changed(clocks=asked)
-        self.shards, self._ranks = shards, ranks
-        first = self.executables[0]
+        first = self.joins[0]
         self.device, self.params, self.states = first.device, first.params, first.states
-        self.governors = first.governors
+        self.governors: dict[int, Governor | None] = {}
         self._cut: dict[int, ShardedBound] = {}
+
+    def shard(self, number: int, lane: int) -> Executable:
+        """The program of a round for shards, made ready once for each thread."""
+        program = self.programs[number][0]
+        assert program is not None
+        if (number, lane) not in self._shards:
+            made = self._shards[number, lane] = self._made(program)
+            made.rebind(self.params, self.states)
+        return self._shards[number, lane]
+
+    @property
+    def executables(self) -> list[Executable]:
+        """All programs that have been made ready."""
+        return [*self._shards.values(), *self.joins]
+
+    def governor(self, n: int, parts: int) -> Governor | None:
+        """Who chooses whether the shards of a minibatch go side by side."""
+        if n not in self.governors:
+            alone = self.ranks.count == 1 and parts > 1
+            self.governors[n] = self.device.beside(self.program, n, parts) if alone else None
+        return self.governors[n]
 
     @property
     def ranks(self) -> Ranks:
@@ -252,7 +299,7 @@ class ShardedStep(Executable):
     def failed(self, bound: Bound | None) -> tuple[Executable, Bound | None, int]:
         """The program that ran last, what it was bound to, and its first row in the minibatch."""
         if not isinstance(bound, ShardedBound):
-            return self.executables[0], None, 0
+            return self.joins[0], None, 0
         return bound.at.executable, bound.at.bound, bound.at.first
 
     def operands(self, n: int, stopped: Stopped, bound: Bound | None = None) -> list[Any] | None:

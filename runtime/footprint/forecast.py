@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil, prod, sqrt
 from pathlib import PurePath
@@ -13,11 +14,16 @@ from dln.compiler.plan import (
     Plan,
     Program,
     ProgramKind,
+    RoundSpec,
+    SharedValue,
     WatchSpec,
+    buffer_bytes,
     item_size,
+    memory,
 )
+from dln.runtime.device.threads import cores
 from dln.runtime.footprint.ledger import Item, Moment
-from dln.runtime.footprint.walk import AskedRun, RunWalk, row_bytes, sized
+from dln.runtime.footprint.walk import AskedRun, RunWalk, inside, row_bytes, sized
 
 ORDERS = {"file": (8, 8), "stream": (16, 8), "shuffled": (20, 16), "replacement": (24, 16),
           "balanced": (96, 16), "even": (96, 16)}  # fmt: skip
@@ -86,7 +92,7 @@ def phase(walk: RunWalk, spec: PhaseSpec) -> None:
         what = f"what {name} loads"
         walk.ledger.moment(what, Item(what, size, spec.place, "sizes"))
     states(walk, spec, step.dtype)
-    for key in spec.steps:
+    for key in spec.run:
         walk.ready(key)
     walk.part(spec.data, spec.part, step.dtype)
     for watch in spec.watches:
@@ -186,8 +192,11 @@ def training(walk: RunWalk, spec: PhaseSpec) -> None:
         walk.runs(estimate.program, size, f"{name}: an estimate on {some(size)}", spec.place)
     drawn(walk, spec.data, n)
     update = f"{name}: an update on {some(n)}"
-    for key in spec.steps:
-        walk.runs(key, n, update, spec.place, *search(walk, spec))
+    for i, key in enumerate(spec.steps):
+        if spec.cuts:
+            in_shards(walk, spec, spec.cuts[i], n, update)
+        else:
+            walk.runs(key, n, update, spec.place, *search(walk, spec))
     if walk.asked.saves:
         walk.ledger.moment("the hash of the parameters", copied(walk))
     for watch in spec.watches:
@@ -195,6 +204,30 @@ def training(walk: RunWalk, spec: PhaseSpec) -> None:
     keeps = [k.program for k in spec.keeps if k.program is not None]
     for key in (*spec.until, *keeps):
         walk.runs(key, 1, f"{name}: when it ends")
+
+
+def in_shards(
+    walk: RunWalk, spec: PhaseSpec, rounds: Sequence[RoundSpec], n: int, what: str
+) -> None:
+    """An update in shards: an arena for each thread that shards may go side by side on, what each
+    leaves beside what the others leave, the fields of the whole minibatch once."""
+    fields, count = dict[str, int](), spec.shards or 1
+    lanes = min(count, cores())
+    for each in rounds:
+        for key, rows, times in ((each.shard, -(-n // count), count), (each.join, n, 1)):
+            if key is None:
+                continue
+            program = walk.ready(key)
+            parts = memory(program, rows)
+            for b in program.inputs:
+                if SharedValue.parse(b.key) is None:
+                    fields[b.key] = buffer_bytes(program, b, n)
+            size = parts["arena"] * min(times, lanes) + (parts["value"] + parts["scalar"]) * times
+            walk.ledger.put(str(key), Item(what, size, spec.place, "batch", spec.name))
+            walk.ledger.moment(what, *inside(program, rows))
+    held = Item(what, sum(fields.values()), spec.place, "batch", spec.name)
+    walk.ledger.put(f"fields of {spec.name}", held)
+    walk.ledger.moment(what, *search(walk, spec))
 
 
 def some(n: int) -> str:

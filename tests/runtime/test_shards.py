@@ -14,7 +14,8 @@ import pytest
 
 import dln
 from dln.grammar.diagnostics import DlnError
-from dln.runtime.device import kernels
+from dln.runtime.device import host, kernels
+from dln.runtime.device.host import Host
 from dln.runtime.execution.sharded import ShardedBound, rows_of_shard
 from dln.runtime.ranks.ranks import Alone
 from dln.runtime.session import Session
@@ -213,12 +214,12 @@ def test_bits_are_the_same_whoever_runs_which_shard_and_when(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spec = dln.load(DATA + NORMED + DRAWN.replace("lbfgs()", "sgd(lr = 1)"))
-    plan = spec.compile(shards=3)
+    plan = spec.compile(shards=3).plan
 
     def bits(session: Session) -> dict[str, bytes]:
         return {k: np.array(v).tobytes() for k, v in trained(session, 5).params.items()}
 
-    wanted = bits(plan.session())
+    wanted = bits(Session(plan, Host()))
     made = ShardedBound.__init__
 
     def backwards(self: ShardedBound, step: Any, n: int) -> None:
@@ -228,11 +229,11 @@ def test_bits_are_the_same_whoever_runs_which_shard_and_when(
 
     with monkeypatch.context() as changed:
         changed.setattr(ShardedBound, "__init__", backwards)
-        assert bits(plan.session()) == wanted
+        assert bits(Session(plan, Host())) == wanted
     wall, both, found = Barrier(2, timeout=60), dict[int, Any](), dict[int, Any]()
 
     def run(index: int) -> None:
-        session = plan.session()
+        session = Session(plan, Host())
         session.programs.ranks = Beside(index, both, wall)
         found[index] = bits(session)
 
@@ -242,6 +243,28 @@ def test_bits_are_the_same_whoever_runs_which_shard_and_when(
     for thread in threads:
         thread.join()
     assert found == {0: wanted, 1: wanted}
+
+
+def test_shards_go_side_by_side_with_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On two threads, and back on one; a fault in one of them is told of as alone."""
+    monkeypatch.setattr(host, "WORTH_A_POOL", 0)
+    spec = dln.load(DATA + NORMED.replace("a = first(x)", "a = first(log(x + 9))"))
+    plan = spec.compile(shards=3).plan
+    one, two = (Session(plan, Host(threads)) for threads in (1, 2))
+    for session in one, two:
+        trained(session, 9)
+    told = two.results["fit"].threads
+    assert told["threads"] == told["of"] == 2 and told["shared"] > 1
+    assert not one.results["fit"].threads
+    for path in one.params:
+        assert np.array_equal(one.params[path], two.params[path])
+    x, label = np.ones((8, 3)), np.zeros(8, int)
+    x[6, 1] = -10.0
+    for session in one, two, two:
+        with pytest.raises(DlnError) as error:
+            session.step("fit", x=x, label=label)
+        assert "example 6" in str(error.value.problems[0])
+        assert error.value.problems[0].span is not None
 
 
 def test_one_shard_is_the_step_as_it_was() -> None:

@@ -93,6 +93,30 @@ def judge(spec: Any) -> str:
     return "kink" if kinks else "same"
 
 
+def in_shards(spec: Any, shards: int) -> str:
+    """How an update in shards fares beside the undivided one: `same`, or the code that one of them
+    is refused with. Raises Wrong."""
+    sessions = []
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            loaded = dln.load(spec.save(Path(folder)))
+            for count in (1, shards):
+                sessions.append(loaded.compile(shards=count).session(seed=0))
+    except DlnError as error:
+        return error.problems[0].code
+    one, cut = sessions
+    read = {*one.plan.phases["t"].fields}
+    takes = {*read, "length"} if {"s", "e"} & read else read
+    fields = {k: v for k, v in spec.fields.items() if k in takes}
+    losses = [session.step("t", **fields) for session in sessions]
+    close(losses[1], losses[0], abs(losses[0]), "loss in shards")
+    for path in one.params:
+        gap = np.max(np.abs(one.params[path] - cut.params[path]), initial=0.0)
+        if not gap <= 1e-12 * (1 + np.max(np.abs(one.params[path]), initial=0.0)):
+            raise Wrong(f"{path} in {shards} shards is {gap} away")
+    return "same"
+
+
 def evaluated(compiled: Any, session: Any, spec: Any) -> Any:
     """The loss by the evaluator, of the graph as it was built."""
     model = compiled.spec.model
@@ -178,6 +202,20 @@ def test_drawn_specs_mean_what_they_say(drawn: Callable[..., Any], group: int) -
 
 def test_what_is_seldom_drawn_means_what_it_says(drawn: Callable[..., Any]) -> None:
     hold(drawn, SELDOM)
+
+
+def test_drawn_specs_learn_the_same_in_shards(drawn: Callable[..., Any]) -> None:
+    fared = Counter(in_shards(drawn(seed), 2 + seed % 4) for seed in range(0, 48, 3))
+    assert fared["same"] >= 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", range(20))
+def test_many_drawn_specs_learn_the_same_in_shards(drawn: Callable[..., Any], group: int) -> None:
+    with np.errstate(all="ignore"):
+        fared = Counter(in_shards(drawn(3000 + seed), 2 + seed % 4)
+                        for seed in range(group * 50, group * 50 + 50))  # fmt: skip
+    assert fared["same"] >= 30
 
 
 @pytest.mark.slow
