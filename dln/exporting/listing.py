@@ -14,6 +14,7 @@ from dln.compiler.ir.tensor_type import TensorType
 from dln.grammar.record import Record
 
 Array: TypeAlias = NDArray[Any]
+FEW = 6  # whole numbers of a constant that are its name
 
 
 @dataclass(eq=False)
@@ -87,11 +88,13 @@ class OnnxModel:
 
 
 def said(value: Array) -> str:
-    """What a constant is called: the number, or its shape.
+    """What a constant is called: the number or numbers, or its shape.
 
-    >>> said(np.array(0.5)), said(np.zeros((2, 3)))
-    ('0.5', '2x3')
+    >>> said(np.array(0.5)), said(np.array([0, 1])), said(np.zeros((2, 3)))
+    ('0.5', '[0, 1]', '2x3')
     """
+    if value.dtype == np.int64 and value.ndim == 1 and value.size <= FEW:
+        return str(value.tolist())
     if value.size == 1 and value.dtype != np.bool_:
         return f"{value.reshape(())[()]:.6g}"
     return "x".join(map(str, value.shape)) or "truth"

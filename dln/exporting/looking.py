@@ -91,11 +91,11 @@ def further(seen: Windowed, pads: bool) -> None:
         seen.base = below
 
 
-def cut_to(w: OnnxWriter, seen: Windowed) -> tuple[str, list[int], list[int]]:
+def cut_to(w: OnnxWriter, seen: Windowed) -> tuple[str, list[int], list[int], list[int]]:
     """The value that is looked at, cut to what windows fit into exactly where they begin later or
-    would find more places, with the zeros before and after each axis that is looked at."""
+    would find more places; for each axis that is, the zeros before and after it, and its size."""
     name, cuts = w.full(seen.base), list[tuple[int, int, int]]()
-    before, after = list[int](), list[int]()
+    before, after, sizes = list[int](), list[int](), list[int]()
     for each in seen.looked:
         size = seen.base.type.shape[each.axis].value or 0
         start, stop = max(each.low, 0), min(each.high, size)
@@ -104,10 +104,12 @@ def cut_to(w: OnnxWriter, seen: Windowed) -> tuple[str, list[int], list[int]]:
         more = (before[-1] + size - (each.high - each.low)) // each.stride
         if start or more > 0:
             cuts.append((each.axis, start, stop))
+            size = stop - start
+        sizes.append(size)
     if cuts:
         axes, starts, stops = (w.ints(*row) for row in zip(*cuts, strict=True))
         name = w.call("Slice", name, starts, stops, axes)
-    return name, before, after
+    return name, before, after, sizes
 
 
 def flat(rows: Sequence[Looked], key: str) -> list[int]:

@@ -134,6 +134,8 @@ def leaving(inner: OnnxWriter, wanted: Sequence[Node], given: Sequence[str]) -> 
         name, value = inner.full(node), inner.values[node]
         if value.home is not inner or name in (*given, *found):
             name = inner.call("Identity", name)
+            facts = inner.made.facts[name]
+            inner.made.facts[name] = facts.changed(owner=called(inner, node), does="step")
         inner.made.facts[name] = inner.made.facts[name].changed(type=node.type)
         found.append(name)
     return found

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dln.compiler.ir.graph import Node
+from dln.compiler.ir.op import op_of
 from dln.compiler.ir.structure import is_item, is_reshape, is_slice
+from dln.exporting.transposed import conv_transpose
 from dln.exporting.writing import OnnxValue, OnnxWriter
 
 END = -(2**62)
@@ -63,12 +65,21 @@ def one_position(node: Node, cut: Node) -> bool:
 
 
 def row_transpose(w: OnnxWriter, node: Node) -> OnnxValue:
-    """What stays in a loop is turned once, before it."""
-    return w.turned(node.operands[0], node["perm"])
+    """What stays in a loop is turned once, before it; of rows of a table which they are."""
+    (a,), perm = node.operands, list(node["perm"])
+    if op_of(a).is_("lookup") and w.nameless(a):
+        table, at = a.operands
+        first = len(at.type.shape)
+        if perm[first:] == list(range(first, len(perm))):
+            rows = w.turned(at, perm[:first])
+            return w.whole(w.call("Gather", w.full(table), rows.name, axis=0), node)
+    return w.turned(a, perm)
 
 
 def row_slice(w: OnnxWriter, node: Node) -> OnnxValue:
-    """Slices along several axes are one."""
+    """Slices along several axes are one; around a ConvTranspose they are its padding."""
+    if (made := conv_transpose(w, node)) is not None:
+        return made
     found, a = {node["axis"]: node}, node.operands[0]
     while is_slice(a) and w.nameless(a) and a["axis"] not in found:
         found[a["axis"]], a = a, a.operands[0]

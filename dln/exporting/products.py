@@ -8,6 +8,8 @@ from dln.compiler.ir.op import op_of
 from dln.compiler.ir.ops.contract import Groups, Labels, subscripts
 from dln.compiler.ir.structure import is_contraction, is_spread
 from dln.exporting import convolutions
+from dln.exporting.normalising import normalised
+from dln.exporting.transposed import conv_transpose
 from dln.exporting.writing import OnnxValue, OnnxWriter, is_full
 
 
@@ -147,10 +149,14 @@ def in_order(some: Labels, labels: Labels) -> bool:
 
 def row_add(w: OnnxWriter, node: Node) -> OnnxValue:
     """A sum, term by term: what is a bias goes into a product beside it."""
+    if (made := normalised(w, node)) is not None:
+        return made
+    if absorbed(w, node):
+        return OnnxValue("", (), w)
     terms = terms_of(w, node)
     values, gone = dict[int, OnnxValue](), set[int]()
     for i, term in enumerate(terms):
-        if not is_contraction(term) or not w.nameless(term):
+        if not w.only(term) or (is_contraction(term) and not w.nameless(term)):
             continue
         for j, added in enumerate(terms):
             found = None if j in gone else with_bias(w, term, added)
@@ -165,12 +171,21 @@ def row_add(w: OnnxWriter, node: Node) -> OnnxValue:
     return found
 
 
+def absorbed(w: OnnxWriter, node: Node) -> bool:
+    """Whether a sum is a part of the one that alone reads it, and has no name."""
+    (reader, *_) = w.readers(node)
+    return w.nameless(node) and reader is not None and reader.op == node.op
+
+
 def terms_of(w: OnnxWriter, node: Node) -> list[Node]:
-    """What a sum adds, through sums that nobody else reads and the spec has no name for."""
-    found = list[Node]()
-    for operand in node.operands:
-        inside = operand.op == node.op and w.nameless(operand)
-        found += terms_of(w, operand) if inside else [operand]
+    """What a sum adds, through sums that are a part of it."""
+    found, front = list[Node](), list(node.operands[::-1])
+    while front:
+        term = front.pop()
+        if term.op == node.op and absorbed(w, term) and not w.values[term].name:
+            front += term.operands[::-1]
+        else:
+            found.append(term)
     return found
 
 
@@ -190,4 +205,6 @@ def with_bias(w: OnnxWriter, term: Node, added: Node) -> OnnxValue | None:
     name, axis = bias_of(w, added) or ("", 0)
     if axis != 1:
         return None
+    if not is_contraction(term):
+        return conv_transpose(w, term, name)
     return convolutions.conv(w, term, name) or gemm(w, term, name)

@@ -12,6 +12,8 @@ def tidied(made: OnnxModel) -> None:
     """Make a model as short as it can be."""
     turned_once(made)
     living(made)
+    reshaped_once(made)
+    living(made)
 
 
 # ---- what is not needed --------------------------------------------------------------------------
@@ -54,20 +56,43 @@ def turned_once(made: OnnxModel) -> None:
                 call.attrs["perm"] = tuple(inner[p] for p in outer)
                 call.inputs = list(below.inputs)
                 below = makers.get(call.inputs[0])
-    for each in list(made.listing.every()):
-        for call in list(each.calls):
+    outputs = {name for each in made.listing.every() for name in each.outputs}
+    names = dict[str, str]()
+    for each in made.listing.every():
+        for call in each.calls:
             if call.op == "Transpose" and list(call.attrs["perm"]) == sorted(call.attrs["perm"]):
-                replaced(made, each, call)
+                (source,), (name,) = call.inputs, call.outputs
+                call.op, call.attrs = "Identity", {}
+                if name not in outputs:
+                    names[name] = names.get(source, source)
+    for each in made.listing.every():
+        each.calls = [call for call in each.calls if names.keys().isdisjoint(call.outputs)]
+    renamed(made.listing, names)
 
 
-def replaced(made: OnnxModel, where: OnnxGraph, call: OnnxNode) -> None:
-    """Put what goes into a call in the place of what comes out of it, unless that is an output."""
-    (source,), (name,) = call.inputs, call.outputs
-    if any(name in each.outputs for each in made.listing.every()):
-        call.op, call.attrs = "Identity", {}
-        return
-    where.calls.remove(call)
-    renamed(made.listing, {name: source})
+def reshaped_once(made: OnnxModel) -> None:
+    """A shape that is asked for of another is asked for at once, and not at all where it is what
+    there was."""
+    makers = {name: call for each in made.listing.every() for call in each.calls
+              for name in call.outputs}  # fmt: skip
+    outputs = {name for each in made.listing.every() for name in each.outputs}
+    names = dict[str, str]()
+    for each in made.listing.every():
+        for call in each.calls:
+            if call.op != "Reshape":
+                continue
+            below = makers.get(call.inputs[0])
+            while below is not None and below.op == "Reshape":
+                call.inputs[0] = below.inputs[0]
+                below = makers.get(call.inputs[0])
+            source, name = call.inputs[0], call.outputs[0]
+            old, new = (made.facts[n].type for n in (source, name))
+            if old is not None and new is not None and old.shape == new.shape:
+                if name not in outputs:
+                    names[name] = names.get(source, source)
+    for each in made.listing.every():
+        each.calls = [call for call in each.calls if names.keys().isdisjoint(call.outputs)]
+    renamed(made.listing, names)
 
 
 # ---- names ---------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from dln.compiler.ir.ops.window import places_of
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import is_sum, number
 from dln.exporting.looking import Windowed, cut_to, flat, further, look
+from dln.exporting.transposed import conv_transpose
 from dln.exporting.writing import OnnxValue, OnnxWriter
 
 # ---- looking -----------------------------------------------------------------------------------
@@ -41,7 +42,9 @@ def indices(node: Node) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
 
 
 def row_unwindow(w: OnnxWriter, node: Node) -> OnnxValue:
-    """Zeros, to which all windows are added: the axes of the terms first."""
+    """Of a product with a kernel ConvTranspose; else zeros, to which all windows are added."""
+    if (made := conv_transpose(w, node)) is not None:
+        return made
     (a,), axis, places = node.operands, node["axis"], places_of(node.attrs)
     rank = len(node.type.shape)
     rest = [i for i in range(len(a.type.shape)) if i not in places]
@@ -121,7 +124,7 @@ def pool(w: OnnxWriter, node: Node) -> Windowed | None:
 
 def pooled(w: OnnxWriter, seen: Windowed, op: str) -> str:
     """The call: all axes behind the second are looked at, most of them one position at a time."""
-    name, _, _ = cut_to(w, seen)
+    name, *_ = cut_to(w, seen)
     by_axis = {each.axis: each for each in seen.looked}
     wide = min(by_axis) == 1
     if wide:

@@ -195,6 +195,11 @@ class OnnxWriter:
         """A constant."""
         return self.made.number(np.asarray(value, self.dtype(kind)))
 
+    def constant(self, value: OnnxValue) -> Array | None:
+        """The array of a value that is a constant, and no parameter."""
+        known = self.made.arrays.get(value.name)
+        return None if self.made.facts[value.name].name else known
+
     def ints(self, *values: int) -> str:
         """A vector of whole numbers: axes, places, sizes."""
         return self.made.number(np.array(values, np.int64))
@@ -275,7 +280,9 @@ class OnnxWriter:
         for axis, full in zip(mine, value.whole, strict=True):
             whole[axis - low] = full
         name = value.name
-        if gaps:
+        if gaps and (known := self.constant(value)) is not None:
+            name = self.made.number(np.expand_dims(known, gaps))
+        elif gaps:
             name = self.once("Unsqueeze", value, self.ints(*gaps))
         return OnnxValue(name, tuple(whole), value.home)
 
@@ -286,7 +293,10 @@ class OnnxWriter:
             return value
         if not is_full(value, node.type):
             value = OnnxValue(self.spread(value, node.type), (True,) * len(perm), value.home)
-        name = self.once("Transpose", value, perm=tuple(perm))
+        if (known := self.constant(value)) is not None:
+            name = self.made.number(known.transpose(perm))
+        else:
+            name = self.once("Transpose", value, perm=tuple(perm))
         return OnnxValue(name, (True,) * len(perm), value.home)
 
 
