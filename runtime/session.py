@@ -42,6 +42,7 @@ from dln.runtime.readers import readers
 from dln.runtime.readers.given import counted
 from dln.runtime.readers.npz.file_rows import staying
 from dln.runtime.training import resume, single_step
+from dln.runtime.training.callbacks import tell
 from dln.runtime.training.orchestrate import TrainOptions, checked, train_phases
 from dln.runtime.training.phase_trainer import Interrupted as Interrupted
 from dln.runtime.training.shared.meeting import same_plan
@@ -205,7 +206,8 @@ class Session:
         given = options.get("stop")
         with postponed() if given is None else nullcontext(given) as stop:
             options["stop"] = stop
-            same_plan(self.state)
+            if idle := same_plan(self.state):
+                tell(checked(options).get("hooks") or (), "note", idle)
             train_phases(self.state, self.datasets, specs, options, self.keep_before)
         return self.results[phase] if isinstance(phase, str) else self.results
 

@@ -457,10 +457,15 @@ class Second:
         return "another"
 
 
-def another_plan() -> None:
-    state = session().state
-    state.programs.ranks = Second()
-    same_plan(state)
+def another_plan(shards: int = 2) -> Callable[[], object]:
+    """The second of two ranks, whose plan is another one."""
+
+    def run() -> None:
+        state = dln.load(NET).compile(shards=shards).session().state
+        state.programs.ranks = Second()
+        same_plan(state)
+
+    return run
 
 
 def interrupted_there() -> None:
@@ -546,7 +551,8 @@ MADE: dict[str, Callable[[], object]] = {
     "E643": ranks(None, "--mpi"),
     "E644": dead,
     "E645": interrupted_there,
-    "E646": another_plan,
+    "E646": another_plan(),
+    "E640": another_plan(1),
     "E545": command("run", "mlp", "--from", "a", "--resume", "b"),
     "E546": lambda: foreign.read("."),
     "E615": lambda: (written("net.onnx", b"model"), command("import", "net.onnx")())[1],

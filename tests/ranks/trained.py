@@ -1,11 +1,12 @@
 """Specs trained short, and hashes of all that they leave: what ranks and one process have alike.
 
-Run by `mpirun`, each rank does the same and writes the hashes of its own: `python trained.py FILE`
-writes FILE.RANK.
+Run by `mpirun`, each rank does the same and writes the hashes of its own: `python trained.py FILE
+mlp rbm` trains two of the specs, and writes FILE.RANK.
 """
 
 import json
 import sys
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import dln
-from dln.grammar.diagnostics import Fault
+from dln.grammar.diagnostics import DlnError, Fault
 from dln.runtime.ranks.ranks import Elsewhere
 from dln.runtime.training.resume import pack
 
@@ -22,14 +23,31 @@ NET = """data d = synthetic("gaussians", 3, 4, 700, seed = 1) {
   label: class(3) = raw.label
   split fit 600, valid 100
 }
-let net = dense(3, act = softmax)
+let net = dense(3)
 train fit on d.fit batch 50 for 30 updates {
   y = net(x)
-  minimize nll(y, label) over net with sgd(lr = 0.1)
+  minimize cross_entropy(y, label) over net with sgd(lr = 0.1)
   watch error = (argmax(y) != label) on d.fit every 10 updates
   watch balanced = f1(argmax(y), label) on d.fit every 10 updates
 }
 """
+FAILING = """data d = rows([[1], [2], [3], [1e200]]) {
+  x[1] = raw
+}
+let net = dense(1)
+train fit on d batch all for 3 updates {
+  minimize sum(net(x)^2) over net with sgd(lr = 0.1)
+}
+"""
+SPECS: dict[str, tuple[dict[str, Any], str | None, int]] = {
+    "mlp": ({}, None, 60),
+    "lenet5": ({}, "short", 60),
+    "rbm": ({}, None, 200),
+    "char_rnn": ({"hidden": 32}, "short", 200),
+    "dbn": ({}, None, 150),
+    "sparse_autoencoder": ({}, "short", 60),
+}
+"""Constants, the phase, all where it is None, and how many examples of each set."""
 
 
 def digest(session: Any) -> str:
@@ -41,6 +59,19 @@ def digest(session: Any) -> str:
     for name, result in session.results.items():
         found.update(repr((name, result.history, result.updates)).encode())
     return found.hexdigest()
+
+
+def trained(names: Iterable[str], comm: Any = None) -> dict[str, str]:
+    """The hashes of specs, by one process or by ranks."""
+    net = dln.load(NET).compile(dtype="float64", shards=5).session(comm=comm)
+    net.train()
+    found = {"net": digest(net)}
+    for name in names:
+        constants, phase, limit = SPECS[name]
+        session = dln.load(name, **constants).compile(shards=4).session(comm=comm)
+        session.train(phase, epochs=1, limit=limit)
+        found[name] = digest(session)
+    return found
 
 
 def exchanged(ranks: Any) -> str:
@@ -77,12 +108,23 @@ def failing(ranks: Any) -> str:
     return heard
 
 
-def main(file: str) -> None:
+def left(comm: Any) -> str:
+    """What ranks say of a number that one of them cannot hold; a step from Python after that."""
+    session = dln.load(FAILING).compile(dtype="float64", shards=4).session(comm=comm)
+    try:
+        session.train()
+    except DlnError as error:
+        said = str(error)
+    loss = dln.load(NET).compile(dtype="float64", shards=4).session(comm=comm).step(
+        "fit", x=np.eye(4), label=[0, 1, 2, 0]
+    )  # fmt: skip
+    return f"{loss!r} {said}"
+
+
+def main(file: str, *names: str) -> None:
     ranks = Mpi(MPI.COMM_WORLD)
-    found: dict[str, str] = {"exchanged": exchanged(ranks)}
-    session = dln.load(NET).compile(dtype="float64").session(comm=MPI.COMM_WORLD)
-    session.train()
-    found["net"] = digest(session)
+    found = {"exchanged": exchanged(ranks), **trained(names, MPI.COMM_WORLD)}
+    found["left"] = left(MPI.COMM_WORLD)
     Path(f"{file}.{ranks.index}").write_text(json.dumps(found))
 
 
@@ -91,4 +133,4 @@ if __name__ == "__main__":
 
     from dln.runtime.ranks.exchange import Mpi
 
-    main(sys.argv[1])
+    main(*sys.argv[1:])

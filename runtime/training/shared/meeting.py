@@ -93,9 +93,21 @@ def same_on_all(state: RunState) -> None:
             raise Fault(message, remedy, "E646")
 
 
-def same_plan(state: RunState) -> None:
-    """Raise `Fault` E646 where ranks were given other plans or seeds than the first one."""
-    ranks, mine = state.ranks, (state.plan.fingerprint, state.plan.dtype, state.seed)
+def same_plan(state: RunState) -> str:
+    """What is to be said where there are ranks that no shard is left for. Raises `Fault` E640 where
+    no phase has shards to be dealt out, E646 where ranks were given other plans or seeds than the
+    first one."""
+    ranks = state.ranks
+    if ranks.count == 1:
+        return ""
+    mine = (state.plan.fingerprint, state.plan.dtype, state.seed)
+    most = max((spec.shards or 1 for spec in state.plan.phases.values()), default=1)
+    if most == 1 and state.plan.phases:
+        message = f"minibatches are not summed in shards, which {ranks.count} ranks could share"
+        raise Fault(message, f"--shards {ranks.count}, or compile(shards={ranks.count})", "E640")
     if ranks.first(mine) != mine:
         message = f"rank {ranks.index} has another plan or seed than rank 0"
         raise Fault(message, "the same spec, constants and seed on all machines", "E646")
+    some = "do" if ranks.count - most > 1 else "does"
+    idle = f"{ranks.count} ranks share {most} shards: {ranks.count - most} {some} nothing"
+    return idle if most < ranks.count else ""
