@@ -207,7 +207,8 @@ class Session:
         with postponed() if given is None else nullcontext(given) as stop:
             options["stop"] = stop
             if idle := same_plan(self.state):
-                tell(checked(options).get("hooks") or (), "note", idle)
+                options = checked(options)
+                tell(list(options.get("hooks") or ()), "note", idle)
             train_phases(self.state, self.datasets, specs, options, self.keep_before)
         return self.results[phase] if isinstance(phase, str) else self.results
 

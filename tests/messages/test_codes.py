@@ -40,7 +40,7 @@ from dln.runtime.footprint.refusing import Bounds, refuse
 from dln.runtime.footprint.walk import AskedRun
 from dln.runtime.gradcheck import gradcheck
 from dln.runtime.ranks.exchange import Mpi, died
-from dln.runtime.ranks.ranks import Elsewhere
+from dln.runtime.ranks.ranks import Alone, Elsewhere
 from dln.runtime.readers.folders import pictures
 from dln.runtime.training.shared.meeting import same_plan
 from dln.settings import Settings
@@ -448,12 +448,12 @@ def ranks(of: object, *words: str, **said: str) -> Callable[[], object]:
     return run
 
 
-class Second:
+class Second(Alone):
     """A rank to which the first one has handed something else."""
 
     index, count = 1, 2
 
-    def first(self, value: object) -> object:
+    def first(self, value: Any) -> Any:
         return "another"
 
 
