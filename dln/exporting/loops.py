@@ -28,7 +28,7 @@ def row_scan(w: OnnxWriter, node: Node) -> OnnxValue:
     given = [entering(inner, slot) for slot in (*body.carried, *body.rows)]
     wanted = [*body.nexts, *(item["value"] for item in items)]
     inner.write(inner.follow(wanted))
-    left = leaving(inner, wanted, given)
+    left = leaving(inner, wanted)
     ends = [w.named(OnnxFacts("", called(inner, n), "last", n.type)) for n in body.nexts]
     made = [w.named(OnnxFacts("", called(inner, item["value"]), "steps")) for item in items]
     inner.listing.inputs, inner.listing.outputs = given, left
@@ -127,12 +127,13 @@ def entering(inner: OnnxWriter, slot: Node) -> str:
     return name
 
 
-def leaving(inner: OnnxWriter, wanted: Sequence[Node], given: Sequence[str]) -> list[str]:
+def leaving(inner: OnnxWriter, wanted: Sequence[Node]) -> list[str]:
     """What a step leaves: each value made in it, and none twice."""
     found = list[str]()
     for node in wanted:
-        name, value = inner.full(node), inner.values[node]
-        if value.home is not inner or name in (*given, *found):
+        name = inner.full(node)
+        made = {n for call in inner.listing.calls for n in call.outputs}
+        if name not in made or name in found:
             name = inner.call("Identity", name)
             facts = inner.made.facts[name]
             inner.made.facts[name] = facts.changed(owner=called(inner, node), does="step")

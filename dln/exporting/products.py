@@ -155,11 +155,12 @@ def row_add(w: OnnxWriter, node: Node) -> OnnxValue:
         return OnnxValue("", (), w)
     terms = terms_of(w, node)
     values, gone = dict[int, OnnxValue](), set[int]()
-    for i, term in enumerate(terms):
+    biases = [j for j, added in enumerate(terms) if bias_of(w, added) is not None]
+    for i, term in enumerate(terms if biases else ()):
         if not w.only(term) or (is_contraction(term) and not w.nameless(term)):
             continue
-        for j, added in enumerate(terms):
-            found = None if j in gone else with_bias(w, term, added)
+        for j in biases:
+            found = None if j in gone else with_bias(w, term, terms[j])
             if found is not None:
                 values[i] = found
                 gone.add(j)

@@ -101,7 +101,7 @@ def reshaped_once(made: OnnxModel) -> None:
 def baptised(made: OnnxModel, ends: Mapping[str, str]) -> None:
     """Give every value the name that it has in the file: ports, results (`ends`) and parameters
     their own, values those of the spec, others that of what they are for with what they do."""
-    names, taken = dict[str, str](), set[str]()
+    names, taken = dict[str, str](), dict[str, int]()
     for name, said in ends.items():
         names[name] = unique(said, taken)
     values = [*made.arrays]
@@ -118,11 +118,12 @@ def baptised(made: OnnxModel, ends: Mapping[str, str]) -> None:
     made.facts = {names[name]: facts for name, facts in made.facts.items() if name in names}
 
 
-def unique(name: str, taken: set[str]) -> str:
-    """A name that is not taken, by a number behind it; from now on it is."""
-    found, last = name, 1
+def unique(name: str, taken: dict[str, int]) -> str:
+    """A name that is not taken, by a number behind it; from now on it is. `taken` says by which
+    number each name was last made another one."""
+    found = name
     while found in taken:
-        last += 1
-        found = f"{name}_{last}"
-    taken.add(found)
+        taken[name] += 1
+        found = f"{name}_{taken[name]}"
+    taken[found] = 1
     return found

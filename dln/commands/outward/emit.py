@@ -127,7 +127,7 @@ def of_run(
         return None
     if weights is not None:
         raise Wrong(f"{run} is a run, with weights of its own", f"dln emit {run} --to net.onnx")
-    found = opening.opened(run, dtype=asked.dtype)
+    found = opening.opened(run, backend="numpy", dtype=asked.dtype)
     for note in found.notes:
         terminal.say(f"note: {note}")
     return found.spec, found.session
