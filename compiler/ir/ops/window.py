@@ -151,11 +151,14 @@ def spell_unwindow(node: Node) -> Statements:
     the longest term, copied among zeros and added, once for each value of the other terms.
 
     A copy and an addition of whole arrays take about half as long as an addition to slices, which
-    NumPy sends through buffers that it allocates (measured on 64 x 6 x 28 x 28).
+    NumPy sends through buffers that it allocates (measured on 64 x 6 x 28 x 28). Where a slice lies
+    in one piece it is added to where it is, which takes 0.4 of that (14 x 6 x 14 x 64).
     """
     terms, size = numbers(node), known(Size.of(node["size"]), "a window")
     values = values_of(terms)
     if len(set(values)) < len(values):
+        if max(terms, key=lambda term: term[1])[0] == 1 and foremost(node):
+            return steps(*add_pieces(node, terms))
         return steps(*add_slices(node, terms), part=lambda node: node.type)
     order = moved(len(node.operands[0].type.shape), node["axis"], places_of(node.attrs))
     source = A if order is None else View(A, (spelling.Transpose(order),))
@@ -184,6 +187,29 @@ def moved(rank: int, axis: int, places: tuple[int, ...]) -> tuple[int, ...] | No
     order = [i for i in range(rank) if i not in places]
     order[axis:axis] = places
     return None if order == sorted(order) else tuple(order)
+
+
+def foremost(node: Node) -> bool:
+    """Whether the axis of the result is the first that has more than one place."""
+    return all(s.value == 1 for s in node.type.shape[: node["axis"]])
+
+
+def add_pieces(node: Node, terms: list[tuple[int, int]]) -> list[spelling.Call]:
+    """The windows of the longest term, which is a run of indices: one copied among zeros, and each
+    of the others added where it lies."""
+    axis, longest = node["axis"], max(range(len(terms)), key=lambda k: terms[k][1])
+    (step, n), size = terms[longest], known(Size.of(node["size"]), "a window")
+    calls = list[spelling.Call]()
+    rows = short_values(node, terms, longest)
+    for start, view in sorted(rows, key=lambda row: (row[0], positions(row[1]))):
+        start += node["offset"]
+        place = part(OUT, axis, span(start, step, n))
+        if calls:
+            calls.append(call("add", place, view, out=place))
+            continue
+        calls = [call("fill", 0, out=part(OUT, axis, at)) for at in around(start, step, n, size)]
+        calls.append(call("copy", view, out=place))
+    return calls
 
 
 def add_slices(node: Node, terms: list[tuple[int, int]]) -> list[spelling.Call]:
