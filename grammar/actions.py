@@ -249,6 +249,9 @@ class Actions:
     def by_field(self, c: Kids) -> s.Clause:
         return self.make(s.Clause, c, "by", None, None, c[1].value)
 
+    def apart(self, c: Kids) -> s.Clause:
+        return self.make(s.Clause, c, "apart", None, None, c[1].value)
+
     setting = statement(s.Setting, 1, 3)
 
     # ---- training ------------------------------------------------------------------------------

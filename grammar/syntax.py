@@ -196,7 +196,7 @@ class Part(Syntax):
 
 
 class Split(Syntax):
-    """`clauses` are of the kinds shuffled, seed and by, whose field is the `word`."""
+    """`clauses` are of the kinds shuffled, seed, by and apart, whose field is the `word`."""
 
     parts: tuple[Part, ...]
     clauses: tuple[Clause, ...] = ()

@@ -88,10 +88,10 @@ def of_data(data: DataSet) -> Made:
         ProgramKind.DATA.of(data.name),
         Recipe(values(fields), count, "float64"),
     )
-    if by := data.division.by:
+    if told_by := data.division.told_by:
         yield (
             ProgramKind.LABELS.of(data.name),
-            Recipe(values({by: fields[by]}), count, "float64"),
+            Recipe(values({name: fields[name] for name in told_by}), count, "float64"),
         )
     for name, m in data.measured.items():
         yield (

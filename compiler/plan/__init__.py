@@ -67,6 +67,7 @@ from dln.compiler.schema.keys import WatchValue as WatchValue
 from dln.compiler.schema.keys import WholeField as WholeField
 from dln.compiler.schema.keys import new_state as new_state
 from dln.compiler.schema.records import Division as Division
+from dln.compiler.schema.records import GroupedDivision as GroupedDivision
 from dln.compiler.schema.records import On as On
 from dln.compiler.schema.records import Portion as Portion
 from dln.compiler.schema.shards import FIRST as FIRST

@@ -122,7 +122,8 @@ class ColumnFacts(Record):
 class TableFacts(Record):
     """What a table holds: the `names` of its header, if it has one, how many columns and rows, what
     it was recognised as, in words; the `columns` that were looked at. `dropped` rows lack what is
-    read; `means` are those of columns. Its examples are counted in a `unit`, lines or rows."""
+    read; `means` are those of columns, `pieces` the sizes that a division has which leaves together
+    what is equal in one of them. Its examples are counted in a `unit`, lines or rows."""
 
     file: str
     names: tuple[str, ...] | None
@@ -133,6 +134,7 @@ class TableFacts(Record):
     dropped: int = 0
     means: Mapping[int, float] = {}
     unit: str = "line"
+    pieces: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

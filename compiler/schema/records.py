@@ -120,6 +120,20 @@ class Division(Record):
         """Whether pieces are stretches of the file."""
         return not (self.shuffled or self.by)
 
+    @property
+    def told_by(self) -> tuple[str, ...]:
+        """The fields that decide who is in which piece."""
+        return (self.by,) if self.by else ()
+
+    @property
+    def asked_for(self) -> tuple[int, ...]:
+        """The sizes as they are asked for."""
+        return self.sizes
+
+    def sized(self, sizes: tuple[int, ...]) -> Self:
+        """The same with other sizes asked for."""
+        return self.changed(sizes=sizes)
+
     def stretch(self, part: Portion) -> tuple[int, int] | None:
         """Where in the file a part begins, and how many examples it has; None where it is not one
         stretch of it."""
@@ -129,6 +143,33 @@ class Division(Record):
         if not self.placed or any(self.sizes[k] for k in {*range(low, high)} - {*part.pieces}):
             return None
         return sum(self.sizes[:low]), part.count
+
+
+class GroupedDivision(Division, kw_only=True):
+    """One in which examples that are equal in the field `apart` are in one piece. The `wanted`
+    sizes are what is asked for, `sizes` what comes of it."""
+
+    apart: str
+    wanted: tuple[int, ...] = ()
+
+    @property
+    def placed(self) -> bool:
+        """Whether pieces are stretches of the file: never, whatever stands side by side."""
+        return False
+
+    @property
+    def told_by(self) -> tuple[str, ...]:
+        """The fields that decide who is in which piece."""
+        return (*super().told_by, self.apart)
+
+    @property
+    def asked_for(self) -> tuple[int, ...]:
+        """The sizes as they are asked for."""
+        return self.wanted
+
+    def sized(self, sizes: tuple[int, ...]) -> Self:
+        """The same with other sizes asked for."""
+        return self.changed(sizes=sizes, wanted=sizes)
 
 
 class MeasureFacts(Record, kw_only=True):
@@ -170,10 +211,10 @@ class DeclaredData(DataSource, kw_only=True):
     def of(self, n: int, shares: bool = False) -> Self:
         """The set with n examples in place of its own: its parts are as large as is asked for, or
         have their `shares` of them."""
-        sizes = scaled(self.division.sizes, n) if shares else piece_sizes(self.asked, n)
+        sizes = scaled(self.division.asked_for, n) if shares else piece_sizes(self.asked, n)
         parts = {name: Portion(sum(sizes[k] for k in part.pieces), part.pieces)
                  for name, part in self.parts.items()}  # fmt: skip
-        division = self.division.changed(sizes=sizes)
+        division = self.division.sized(sizes)
         return self.changed(count=n, parts=parts, division=division, counted=True)
 
     @property

@@ -12,7 +12,7 @@ from dln.spec import Spec
 
 if TYPE_CHECKING:
     from dln.compiler.model import DataSet
-    from dln.compiler.schema.records import Portion
+    from dln.compiler.schema.records import Division, Portion
 
 
 def count_text(data: DataSet) -> str:
@@ -45,7 +45,7 @@ def part_texts(data: DataSet) -> Iterator[tuple[str, str, str]]:
         yield from ((p.name, f"[{p.folds}]" if p.folds else f"{p.size:g}", "") for p in data.asked)
         return
     division = data.division
-    how = " ".join(["shuffled"] * division.shuffled + [f"by {division.by}"] * bool(division.by))
+    how = " ".join(f"{word} {field}".strip() for word, field in _how(division).items())
     own = [(name, part) for name, part in data.parts.items() if not set("+-") & set(name)]
     for name, some in groupby(own, lambda each: each[0].partition("[")[0]):
         parts = [part for _, part in some]
@@ -55,8 +55,9 @@ def part_texts(data: DataSet) -> Iterator[tuple[str, str, str]]:
         if len(parts) == 1 and name in data.parts:
             yield name, f"{parts[0].count:,}", how if stretch is None else f"from {stretch[0]:,}"
         else:
-            least, most = parts[-1].count, parts[0].count
-            many = f"{least:,}" if least == most else f"{least:,} or {most:,}"
+            least, most = (f(part.count for part in parts) for f in (min, max))
+            mark = "or" if most - least < 2 else "to"
+            many = f"{least:,}" if least == most else f"{least:,} {mark} {most:,}"
             place = how if stretch is None else f"one after the other from {stretch[0]:,}"
             yield f"{name}[0..{len(parts) - 1}]", many, f"each, {place}"
 
@@ -67,5 +68,15 @@ def part_data(data: DataSet, part: Portion) -> dict[str, Any]:
     stretch, division = data.division.stretch(part), data.division
     if stretch is not None:
         return {"from": stretch[0], "examples": part.count}
-    said: dict[str, Any] = {"shuffled": division.seed} if division.shuffled else {}
-    return {"examples": part.count, **said, **({"by": division.by} if division.by else {})}
+    said: dict[str, Any] = _how(division)
+    if division.shuffled:
+        said["shuffled"] = division.seed
+    return {"examples": part.count, **said}
+
+
+def _how(division: Division) -> dict[str, str]:
+    """How examples are dealt out: the words of a `split`, each with the field behind it."""
+    said = {"shuffled": ""} if division.shuffled else {}
+    said |= {"by": division.by} if division.by else {}
+    apart = getattr(division, "apart", "")
+    return {**said, "apart": apart} if apart else said

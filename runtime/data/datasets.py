@@ -238,9 +238,8 @@ class Datasets:
         n = len(next(iter(arrays.values())))
         rows = ChosenRows(0, n if self.limit is None else min(n, self.limit))
         if whole:
-            by = spec.division.by
-            labels = np.rint(arrays[by]) if by else None
-            rows = rows_of(spec.of(n, shares=True), part, labels, self.limit)
+            told = {name: np.rint(arrays[name]) for name in spec.division.told_by}
+            rows = rows_of(spec.of(n, shares=True), part, told, self.limit)
         if not rows.count:
             remedy = f'give its examples themselves: data={{"{spec.name}.{part}": ...}}'
             raise Fault(f"{n} examples leave none for {spec.name}.{part}", remedy, "E557")

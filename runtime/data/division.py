@@ -1,6 +1,6 @@
 """Which examples of a data set are in which part: a function of the division, the number of
-examples and, where they are divided by a class, of the classes. Nothing else is asked, so a part is
-the same in every run, and in every set with as many examples.
+examples and, where they are divided by a class or groups stay together, of the classes or groups.
+Nothing else is asked, so a part is the same in every run, and in every set with as many examples.
 
 How they are dealt out is said in `readers.dealing`. Within a part examples stand as in the file.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dln.compiler.plan import DataSpec
 from dln.runtime.readers import sampling_order
-from dln.runtime.readers.dealing import dealt
+from dln.runtime.readers.dealing import Told, dealt
 
 Indices = sampling_order.Indices
 
@@ -49,17 +49,15 @@ class ChosenRows:
         return self.first + place if self.listed is None else int(self.listed[place])
 
 
-def rows_of(
-    spec: DataSpec, part: str, labels: NDArray[Any] | None, limit: int | None
-) -> ChosenRows:
-    """The examples of a part; `labels` [n] are the classes where the set is divided by them. Of
+def rows_of(spec: DataSpec, part: str, told: Told, limit: int | None) -> ChosenRows:
+    """The examples of a part; `told` are the classes or groups [n] by which the set is divided. Of
     `limit` examples those that come first in the order in which they were dealt out."""
     division, portion = spec.division, spec.parts[part]
     most = spec.count if limit is None else limit
     stretch = spec.stretch(part)
     if stretch is not None:
         return ChosenRows(stretch[0], min(most, stretch[1]))
-    order, pieces = dealt(division, labels)
+    order, pieces = dealt(division, told)
     listed = order[np.isin(pieces[order], portion.pieces)][:most]
     return ChosenRows(0, len(listed), np.sort(listed))
 

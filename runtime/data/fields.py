@@ -38,6 +38,7 @@ from dln.runtime.execution.programs import Programs
 from dln.runtime.execution.store import put
 from dln.runtime.readers import handed, readers
 from dln.runtime.readers.binary import cut
+from dln.runtime.readers.dealing import Told
 from dln.runtime.readers.frames import numbered
 from dln.runtime.readers.given import held, settled
 from dln.runtime.readers.npz.file_rows import FileRows, in_files, mapped_array
@@ -66,7 +67,7 @@ class Fields:
         self._read = read
         self._raw: dict[tuple[str, Stretch | None], Arrays] = {}
         self._rows: dict[tuple[str, str, int | None], ChosenRows] = {}
-        self._classes: dict[str, NDArray[np.int64]] = {}
+        self._classes: dict[str, Told] = {}
 
     def of(self, arrays: Arrays, source: Source) -> Fields:
         """What makes fields of other arrays, in place of those that its reader gives."""
@@ -89,18 +90,20 @@ class Fields:
             self._rows[key] = rows_of(spec, part, self._labels(spec, part), limit)
         return self._rows[key]
 
-    def _labels(self, spec: DataSpec, part: str) -> NDArray[Any] | None:
-        """The classes by which a set is divided, [n], where that is to be known of a part."""
-        by = spec.division.by
-        if not by or spec.stretch(part) is not None:
-            return None
+    def _labels(self, spec: DataSpec, part: str) -> Told:
+        """The classes and groups by which a set is divided, [n], where they are to be known of a
+        part."""
+        told_by = spec.division.told_by
+        if not told_by or spec.stretch(part) is not None:
+            return {}
         if spec.name not in self._classes:
-            field = next(f for f in spec.fields if f.name == by)
+            fields = [f for f in spec.fields if f.name in told_by]
             given = self._arrays(spec, ChosenRows(0, spec.count))
-            found = np.empty(spec.count, np.int64)
+            found = {f.name: np.empty(spec.count, np.int64) for f in fields}
             for low, values in self._chunks(spec, ProgramKind.LABELS, *given):
-                chunk = self._checked(spec, field, values[by], low, "float64")
-                found[low : low + len(chunk)] = chunk
+                for f in fields:
+                    chunk = self._checked(spec, f, values[f.name], low, "float64")
+                    found[f.name][low : low + len(chunk)] = chunk
             self._classes[spec.name] = found
         return self._classes[spec.name]
 

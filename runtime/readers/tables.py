@@ -28,7 +28,7 @@ from dln.runtime.readers.table.joined import JoinedTable, table_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ASKED = ("head", "look", "classes", "mean", "fill")
+ASKED = ("head", "look", "classes", "mean", "fill", "apart")
 """What the compiler says of a table beside what `set` says."""
 LISTED = 6  # words that a message lists
 
@@ -59,6 +59,7 @@ def table_probe(decl: DataSource) -> Schema:
         columns={k: known.facts(found, k) for k in sorted(look)},
         dropped=len(lost),
         means=_means(found, options, lost),
+        pieces=_pieces(found, options, lost),
     )
     fields |= {key: HeaderField((), "index") for key, _, _ in classes}
     odd = {k: f.odd for k, f in facts.columns.items() if f.odd is not None}
@@ -88,17 +89,9 @@ def _means(found: scan.Table, options: Mapping[str, Any], lost: set[int]) -> dic
         return {}
     import numpy as np  # late: NumPy
 
-    from dln.runtime.readers.dealing import dealt  # late: NumPy
-
-    wanted, division, pieces, by = options["mean"]
-    kept, labels = np.arange(found.rows), None
-    kept = np.setdiff1d(kept, np.fromiter(lost, np.int64)) if lost else kept
-    if by:
-        column, names = by
-        col = found.columns[column]
-        values: Any = coded(found, column, names) if names else col.numbers
-        labels = np.array(values)[kept]
-    kept = kept[np.isin(dealt(division, labels)[1], pieces)]
+    wanted, division, pieces, *told_by = options["mean"]
+    kept, dealt_to = _dealt(found, division, told_by, lost)
+    kept = kept[np.isin(dealt_to, pieces)]
     made = {}
     for column in wanted:
         known.kind_of(found, column)
@@ -106,6 +99,35 @@ def _means(found: scan.Table, options: Mapping[str, Any], lost: set[int]) -> dic
         values = values[~np.isnan(values)]
         made[column] = math.fsum(values.tolist()) / len(values) if len(values) else math.nan
     return made
+
+
+def _pieces(found: scan.Table, options: Mapping[str, Any], lost: set[int]) -> tuple[int, ...]:
+    """How many examples are in each piece of a division that keeps groups together."""
+    if "apart" not in options:
+        return ()
+    import numpy as np  # late: NumPy
+
+    division, *told_by = options["apart"]
+    dealt_to = _dealt(found, division, told_by, lost)[1]
+    return tuple(np.bincount(dealt_to, minlength=len(division.wanted)).tolist())
+
+
+def _dealt(
+    found: scan.Table, division: Any, told_by: Sequence[Any], lost: set[int]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The rows that are left, and the piece of a division that each is in; `told_by` are the
+    columns that decide it, of classes with the names of these."""
+    import numpy as np  # late: NumPy
+
+    from dln.runtime.readers.dealing import dealt  # late: NumPy
+
+    kept = np.arange(found.rows)
+    kept = np.setdiff1d(kept, np.fromiter(lost, np.int64)) if lost else kept
+    told = {}
+    for name, (column, names) in zip(division.told_by, filter(None, told_by), strict=True):
+        values: Any = coded(found, column, names) if names else found.columns[column].numbers
+        told[name] = np.array(values)[kept]
+    return kept, dealt(division, told)[1]
 
 
 # ---- numbers -----------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def test_each_class_has_its_share(tmp_path: Path) -> None:
     for _ in range(50):
         sizes = tuple(rng.integers(1, 9, rng.integers(1, 6)).tolist())
         labels = rng.integers(0, 4, sum(sizes)) ** 2
-        _, pieces = dealt(Division(sizes, True, 3, "label"), labels)
+        _, pieces = dealt(Division(sizes, True, 3, "label"), {"label": labels})
         assert np.bincount(pieces, minlength=len(sizes)).tolist() == list(sizes)
         for c in set(labels.tolist()):
             of_c = np.bincount(pieces[labels == c], minlength=len(sizes))

@@ -29,6 +29,7 @@ from dln.compiler.ir.tensor_type import TIME, TensorType
 from dln.compiler.model import DataSet, FieldOf
 from dln.compiler.schema.headers import SETTINGS, WORDS, DataSource, HeaderField
 from dln.compiler.schema.keys import RawInput, WholeField
+from dln.compiler.schema.records import GroupedDivision
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import CHOICES, Fault, Note, Span, nearest
 
@@ -76,6 +77,9 @@ def _build(b: Build, st: s.Data, scope: Scope) -> DataValue:
     asked = splits.asked(b, cuts := [x for x in st.body if isinstance(x, s.Split)], inner)
     count = schema.count if schema.counted else given.made_up(asked)
     parts, division = splits.divided(b, cuts, asked, inner, count, fields)
+    if isinstance(division, GroupedDivision):
+        sizes = tables.pieces(b, table, fields, division, cuts[-1].span)
+        parts, division = splits.grouped(b, cuts, parts, sizes), division.changed(sizes=sizes)
     if table is not None:
         table.fields = fields
         raw = {**raw, **table.inputs}

@@ -2,6 +2,7 @@
 
     split fit 0.8, valid 0.2 shuffled seed 1 by label
     split test 0.1, fold[5]
+    split fit 0.8, valid 0.2 apart subject
 
 A part is a number of examples or a share of all of them; folds are equal pieces of what the other
 parts leave, the first of them longer by one where it does not come out. Parts are put together by
@@ -18,7 +19,14 @@ from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.static_values import static, unknown, whole, word
 from dln.compiler.frontend.context.values import DataValue
 from dln.compiler.model import DataSet, FieldOf
-from dln.compiler.schema.records import AskedPart, Division, On, Portion, piece_sizes
+from dln.compiler.schema.records import (
+    AskedPart,
+    Division,
+    GroupedDivision,
+    On,
+    Portion,
+    piece_sizes,
+)
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
@@ -69,7 +77,20 @@ def divided(
             taken += sizes[mine.start]
             _room(b, line, taken, sizes[mine.start], count, splits)
             parts[part.name] = Portion(sizes[mine.start], (mine.start,))
-    return parts, _dealt(b, splits, scope, fields).changed(sizes=sizes)
+    return parts, _dealt(b, splits, scope, fields).sized(sizes)
+
+
+def grouped(b: Build, splits: Sequence[s.Split], parts: Parts, sizes: Sequence[int]) -> Parts:
+    """The parts with the sizes that groups make which stay together. Refuses an empty one."""
+    made = {name: Portion(sum(sizes[k] for k in part.pieces), part.pieces)
+            for name, part in parts.items()}  # fmt: skip
+    empty = next((name for name, part in made.items() if not part.count), None)
+    if empty is not None:
+        lines = [part for st in splits for part in st.parts]
+        line = next(part for part in lines if part.name == empty.partition("[")[0])
+        text = f"the part {empty} is empty: too few groups stay together"
+        b.fail("E351", text, line.span, "gets none of them")
+    return made
 
 
 def _room(
@@ -118,7 +139,8 @@ def _room_for_folds(
 def _dealt(
     b: Build, splits: Sequence[s.Split], scope: Scope, fields: Mapping[str, FieldOf]
 ) -> Division:
-    """What the clauses say: `shuffled`, `seed 1`, `by label`. They are of all parts."""
+    """What the clauses say: `shuffled`, `seed 1`, `by label`, `apart subject`. They are of all
+    parts."""
     said: dict[str, s.Clause] = {}
     for c in (c for st in splits for c in st.clauses):
         if c.kind in said:
@@ -131,9 +153,17 @@ def _dealt(
     number = 0
     if seed is not None and seed.value is not None:
         number = whole(b, seed.value, scope, "a seed")
-    if by is not None and by.word is not None:
-        _class_of(b, by, by.word, fields)
-    return Division((), "shuffled" in said, number, (by and by.word) or "")
+    apart = said.get("apart")
+    for clause in (by, apart):
+        if clause is not None and clause.word is not None:
+            _class_of(b, clause, clause.word, fields)
+    shuffled, name = "shuffled" in said, (by and by.word) or ""
+    if apart is None or apart.word is None:
+        return Division((), shuffled, number, name)
+    if name == apart.word:
+        text = f"each {name} is either dealt out over the parts or stays in one"
+        b.fail("E424", text, apart.span, "is divided by as well")
+    return GroupedDivision(sizes=(), shuffled=shuffled, seed=number, by=name, apart=apart.word)
 
 
 def _class_of(b: Build, clause: s.Clause, name: str, fields: Mapping[str, FieldOf]) -> None:

@@ -20,6 +20,7 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.structure import is_input
 from dln.compiler.model import DataSet, FieldOf
 from dln.compiler.schema.headers import ColumnFacts, DataSource, Oddity, Schema
+from dln.compiler.schema.records import Division, GroupedDivision
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import CHOICES, Span
 
@@ -126,8 +127,9 @@ def _filled(b: Build, table: RawTable, data: DataSet, on: Sequence[tuple[str, st
     table.means = table.means if table.model is None else table.model.means
     if table.means is None:
         division, name = data.division, _fitted(b, table, data, on)
-        by = _divided_by(b, table, table.fields.get(division.by)) if division.by else ()
-        options = {**table.source.options, "mean": (used, division, data.parts[name].pieces, by)}
+        told_by = _divided_by(b, table, table.fields, division) or ((),)
+        question = used, division, data.parts[name].pieces, *told_by
+        options = {**table.source.options, "mean": question}
         found = columns.asked(b, table, table.source.changed(options=options)).table
         assert found is not None
         table.means = {table.called(k): v for k, v in found.means.items()}
@@ -145,13 +147,41 @@ def _filled(b: Build, table: RawTable, data: DataSet, on: Sequence[tuple[str, st
     return table.source
 
 
-def _divided_by(b: Build, table: RawTable, field: FieldOf | None) -> tuple[int, tuple[str, ...]]:
-    """The column that a set is divided by, with the names of its classes where they have such."""
+def pieces(
+    b: Build, table: RawTable | None, fields: Mapping[str, FieldOf], division: GroupedDivision,
+    span: Span,
+) -> tuple[int, ...]:  # fmt: skip
+    """How many examples are in each piece where groups stay together, which is asked of the file:
+    refused where that is no table."""
+    if table is None:
+        text = "who stays together decides how large parts are, which is asked of a table"
+        remedy = 'table("...csv"), with the groups as a column'
+        b.fail("E425", text, span, "of a set that is none", remedy=remedy)
+    told_by = _divided_by(b, table, fields, division)
+    options = {**table.source.options, "apart": (division, *told_by)}
+    found = columns.asked(b, table, table.source.changed(options=options)).table
+    assert found is not None
+    return found.pieces
+
+
+def _divided_by(
+    b: Build, table: RawTable, fields: Mapping[str, FieldOf], division: Division
+) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    """The columns that a set is divided by, with the names of their classes, if any."""
+    return tuple(_column_of(b, table, fields.get(name), division) for name in division.told_by)
+
+
+def _column_of(
+    b: Build, table: RawTable, field: FieldOf | None, division: Division
+) -> tuple[int, tuple[str, ...]]:
     for span, column in table.direct if field is not None else ():
         if field is not None and field.span.start < span.start and span.stop == field.span.stop:
             return column, field.names
-    text = "set missing = mean needs to know who is in a part, by a column as it stands in the file"
-    b.fail("E515", text, table.span, "is divided by another value", remedy="set missing = drop")
+    grouped = isinstance(division, GroupedDivision)
+    text = f"{'apart' if grouped else 'set missing = mean'} needs to know who is in a part, "
+    text += "by a column as it stands in the file"
+    remedy = "who: class = raw.who, or raw[3]" if grouped else "set missing = drop"
+    b.fail("E515", text, table.span, "is divided by another value", remedy=remedy)
 
 
 def _told(table: RawTable, fill: Sequence[tuple[int, float]]) -> str:
