@@ -48,12 +48,21 @@ def rounds(model: Model, ph: Phase, outputs: Mapping[Output, Node]) -> list[CutR
     if ph.carried and ph.batch is not None:
         whole = streamed(whole, ph.carried, ph.batch)
     try:
-        return Cut(whole).rounds()
+        return Cut(rewrite(whole, apart)[0]).rounds()
     except DlnError as error:
         facts = (f"{ph.name} is learned in {ph.shards} shards of each minibatch",)
         found = [Problem(p.code, p.message, p.span, "one sees what others are", facts=facts,
                          remedy="leave out shards") for p in error.problems]  # fmt: skip
         raise DlnError(found) from None
+
+
+def apart(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
+    """What is worked out over all examples at once, written in operations that have parts."""
+    record, over = op_of(node), (o for o in operands if any(map(_open, o.type.shape)))
+    if record.apart is None or any(map(_open, node.type.shape)) or not any(over):
+        return None
+    made = keep(new, node, operands)
+    return record.apart(Make(new), made)
 
 
 def divisible(model: Model) -> Model:
@@ -116,9 +125,9 @@ class ByExample:
             try:
                 self._look(node)
             except Fault as fault:
-                raise fault.at(self._place(node), "") from None
+                raise fault.at(self.place(node), "") from None
 
-    def _place(self, node: Node) -> Span | None:
+    def place(self, node: Node) -> Span | None:
         """The nearest place of the spec that a node comes from."""
         for n in reversed(ancestors([node])):
             if found := self.graph.spans.get(n):
@@ -158,9 +167,9 @@ class ByExample:
         body, wanted = body_of(node), node["value"]
         steps = ByExample(body.graph, ancestors([*body.nexts, wanted]))
         waiting = set(ancestors(body.nexts))
-        behind = (n for n in steps.nodes if not steps.joined.keys().isdisjoint(n.operands))
-        if any(n in waiting for n in steps.joined) or any(True for _ in behind):
-            raise Fault(MEET, code="E437")
+        behind = any(not steps.joined.keys().isdisjoint(n.operands) for n in steps.nodes)
+        if found := [n for n in steps.joined if behind or n in waiting]:
+            raise Fault(MEET, code="E437").at(steps.place(found[0]))
         if wanted in steps.joined:
             self.joined[node] = steps.joined[wanted]
         elif axis_of(node) is not None:

@@ -196,7 +196,7 @@ class Op:
     (`ops/axes.py`), `behind` how it is done on operands whose first axis stands last; all follow
     for what is pointwise, and where they are missing nothing is known. `parts` says how what it
     makes of parts of an axis becomes what it makes of the whole: `added`, `largest` or
-    `smallest`.
+    `smallest`; `apart(m, node)` writes it in operations that have such parts.
     """
 
     name: str
@@ -221,6 +221,7 @@ class Op:
     vmap: Callable[[Make, Node, Stacked], Node] | None = None
     behind: Callable[[Make, Node, Sequence[Node]], Node] | None = None
     parts: str = ""
+    apart: Callable[[Make, Node], Node] | None = None
     spell_for: Mapping[str, Spell] = field(default_factory=lambda: MappingProxyType({}))
 
     def type_of(self, attrs: Attrs, types: Types) -> TensorType:

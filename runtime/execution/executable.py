@@ -205,7 +205,15 @@ class Executable:
                 clocks = [held[v] for v in code.co_varnames[: code.co_argcount]]
                 step = held.get("t") if line.times > 1 else None
                 found = Stopped(line, number, clocks, step, held)
-        return found
+        return self._summing(error) if found is None and isinstance(error, SumError) else found
+
+    def _summing(self, error: SumError) -> Stopped | None:
+        """The line that a sum over shards comes from, which has left the numbers."""
+        wanted = {b.name for b in self._own("value") if b.key == error.key}
+        for i, line in enumerate(self.program.lines, self.program.first):
+            if line.writes in wanted:
+                return Stopped(line.changed(call=None), i, [], None, {})
+        return None
 
     def changed(self, stopped: Stopped) -> bool:
         """Whether parameters or states have changed in a run before it stopped."""
@@ -247,6 +255,14 @@ def run_poisoned(raws: Iterable[tuple[Any, int]], run: Callable[..., None], *clo
     for raw, word in raws:
         raw.fill(word)
     run(*clocks)
+
+
+class SumError(FloatingPointError):
+    """A sum over shards that has left the numbers: the `key` of its parts."""
+
+    def __init__(self, said: str, key: str) -> None:
+        super().__init__(said)
+        self.key = key
 
 
 @dataclass(frozen=True)

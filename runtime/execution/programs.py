@@ -175,7 +175,12 @@ class Programs:
         """The hashes of the texts of the programs that are ready."""
         from hashlib import sha256  # late: OpenSSL
 
-        ready = {str(key): self.plan.programs[key].text for key in self._ready}
+        ready = dict[str, str]()
+        for key, held in self._ready.items():
+            if isinstance(held.executable, ShardedStep):
+                ready |= {e.program.name: e.program.text for e in held.executable.executables}
+            else:
+                ready[str(key)] = self.plan.programs[key].text
         return {key: sha256(text.encode()).hexdigest() for key, text in sorted(ready.items())}
 
     # ---- run once ------------------------------------------------------------------------------

@@ -14,6 +14,9 @@ from functools import partial
 from math import inf, prod
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dln.compiler.plan import (
     FIRST,
     PARTS,
@@ -28,7 +31,7 @@ from dln.compiler.plan import (
 from dln.runtime.device.device import Device, DeviceArray
 from dln.runtime.device.governor import Governor
 from dln.runtime.device.side_by_side import Lanes
-from dln.runtime.execution.executable import Bound, Executable, Stopped, dtype_of
+from dln.runtime.execution.executable import Bound, Executable, Stopped, SumError, dtype_of
 from dln.runtime.ranks.ranks import Ranks
 
 Made = Callable[[Program], Executable]
@@ -70,9 +73,21 @@ class Sums:
         ]  # fmt: skip
 
     def add(self) -> None:
-        """The shards' parts added up, in their order."""
-        for join, first, second, out in self._adds:
-            join(first, second, out=out)
+        """The shards' parts added up, in their order. Raises `SumError` where NumPy does."""
+        try:
+            for join, first, second, out in self._adds:
+                join(first, second, out=out)
+        except FloatingPointError as error:
+            whole = ((k, self._added(k)) for k in self.places)
+            key = next((k for k, a in whole if not np.isfinite(a).all()), "")
+            raise SumError(str(error), key) from error
+
+    def _added(self, key: str) -> NDArray[Any]:
+        """One sum [...] over all shards, as far as they can be added up."""
+        start, stop = self.places[key], self.places[key] + prod(self.shapes[key])
+        with np.errstate(all="ignore"):
+            total: NDArray[Any] = self.parts[:, start:stop].sum(axis=0)
+        return total
 
     def clear(self, shard: int) -> None:
         """What a shard leaves that has no rows."""
@@ -184,6 +199,7 @@ class ShardedBound(Bound):
             if sums is not None:
                 if ranks.count > 1:
                     ranks.gather(sums.parts)
+                self.at = next((p for lane in parts for p in lane), join)  # whose sums these are
                 sums.add()
             self.at = join
             join.bound.run(*[clocks[i] for i in join.clocks])

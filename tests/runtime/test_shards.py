@@ -189,6 +189,12 @@ def test_a_normalised_step_is_that_of_numpy() -> None:
         "top.b": c - 0.5 * dz.sum(axis=0),
     }.items():
         assert np.abs(session.params[path] - new).max() < 1e-14
+    one = dln.load(DATA + NORMED).compile(dtype="float64").session(seed=2)
+    for n in (7, 7, 7, 2, 7):  # called again and again, one way and the other
+        one.step("fit", x=x[:n], label=label[:n])
+    for n in (7, 7, 2, 7):
+        session.step("fit", x=x[:n], label=label[:n])
+    assert max(np.abs(session.params[k] - one.params[k]).max() for k in one.params) < 1e-13
 
 
 class Beside(Alone):
@@ -269,6 +275,17 @@ def test_shards_go_side_by_side_with_the_same_bits(monkeypatch: pytest.MonkeyPat
         assert error.value.problems[0].span is not None
 
 
+def test_another_device_has_them_too(fake_cupy: Any) -> None:
+    fake_cupy()
+    noisy = NORMED.replace("a = first(x)", "e[3] ~ normal(0, 0.1)\n  a = first(x + e)")
+    spec = dln.load(DATA + noisy)
+    here, there = (spec.compile(backend=name, shards=3).session() for name in ("numpy", "cupy"))
+    for session in here, there:
+        trained(session, 9)
+    for path in here.params:
+        assert np.abs(np.asarray(here.params[path]) - np.asarray(there.params[path])).max() < 1e-6
+
+
 def test_one_shard_is_the_step_as_it_was() -> None:
     spec = dln.load(DATA + NORMED)
     plain, one = spec.compile().plan, spec.compile(shards=1).plan
@@ -293,6 +310,16 @@ def test_what_a_shard_leaves_out_is_said_with_line_and_example() -> None:
     (problem,) = error.value.problems
     assert problem.code == "E600" and problem.span is not None and "log(x)" in problem.span.text
     assert "example 5" in str(problem)
+
+
+def test_a_sum_over_shards_that_leaves_the_numbers_is_told_of_with_its_line() -> None:
+    text = DATA + NORMED.replace("cross_entropy(z, label)", "cross_entropy(z, label) + big")
+    text = text.replace("  a = first", "  big = exp(88.5 * x[2])\n  a = first")
+    session = dln.load(text).compile(shards=2).session()
+    with pytest.raises(DlnError) as error:
+        session.step("fit", x=np.ones((2, 3)), label=np.zeros(2, int))
+    (problem,) = error.value.problems
+    assert problem.code == "E600" and problem.span is not None and "big" in problem.span.text
 
 
 def test_examples_that_meet_are_refused_with_the_line() -> None:

@@ -124,6 +124,14 @@ def full(node: Node) -> TensorType:
     return node.operands[0].type.like(domain=REAL)
 
 
+def sum_apart(m: Make, node: Node) -> Node:
+    """max + log(sum(exp(x - max)))."""
+    (x,), axes = node.operands, node["axes"]
+    most = m("max", x, axes=axes)
+    shifted = m.sub(x, spread_back(m, node, most))
+    return m.add(most, m("log", m.sum(m("exp", shifted), axes)))
+
+
 AXES = Attr("axes")
 TOP, SHIFTED, POWERS = Memory("top"), Memory("shifted"), Memory("powers")
 
@@ -242,7 +250,7 @@ register(
         reduced("argmin", "axis"), **AT),
     row("log_sum_exp", gone(always(REAL)), log_sum_exp, d_log_sum_exp,
         spell_log_sum_exp, flops=op.per_element(4), curve=second_order.log_sum_exp,
-        bound=bounds.plus(50.0, times=2.0), **GROWS),
+        bound=bounds.plus(50.0, times=2.0), apart=sum_apart, **GROWS),
     row("softmax", same(always(PROB)), softmax, d_softmax, SOFTMAX,
         flops=op.per_element(5), facts=("squashing",), curve=second_order.softmax,
         places=axes.along, bound=bounds.at_most(1.0), **GROWS),
