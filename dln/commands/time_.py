@@ -38,6 +38,11 @@ def command(terminal: Terminal, /, spec: str, operations: bool, anew: bool, **gi
         most = limits(session.device, dtype, anew, threads)
         text = profile_text(made, found, most, operations)
         terminal.result(f"{text}\n{limits_text(most, found, dtype)}\n")
+        if made.plan.phases[name].cuts:  # it runs as many programs, of which none does all
+            shards = made.plan.phases[name].shards
+            terminal.result(
+                f"  this is the undivided update; {name} is learned in {shards} shards\n"
+            )
         phases[name] = profile_data(found, most)
         anew = False
     terminal.data({"spec": made.spec.name, "phases": phases})
