@@ -124,7 +124,7 @@ def apart(a: Session, b: Session) -> float:
         pairs += [(v, watched[1][k]) for k, v in watched[0].items() if v is not None]
     gaps = [np.abs(np.asarray(x, float) - y).max() / max(1, np.abs(x).max())
             for x, y in pairs if np.size(x)]  # fmt: skip
-    return float(max(gaps))
+    return float(max(gaps, default=0.0))
 
 
 def differs(text: str, shards: int, updates: int = 7, limit: int | None = None) -> float:
