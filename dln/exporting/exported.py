@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
+import numpy as np
+
+from dln.compiler.model import Applied
 from dln.compiler.schema import arguments
 from dln.exporting.file import encoded, package
 from dln.exporting.instance import instance_model
+from dln.exporting.listing import Array
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.grammar.record import Record
 from dln.runtime.execution.instances import CallableInstances
@@ -12,17 +19,20 @@ from dln.runtime.session import Session
 from dln.spec import Spec
 
 MANY = 8  # instances that a message names
+STEP = ".step"
 
 
 class Exported(Record):
     """A file of ONNX: the instance that is in it, its bytes, how many operators it is made of, what
-    goes in and what comes out."""
+    goes in and what comes out; of one step what is carried, and whether it begins as other
+    numbers than 0."""
 
     net: str
     data: bytes
     operators: int
     ports: tuple[str, ...]
     results: tuple[str, ...]
+    begins: Mapping[str, bool]
 
 
 @arguments.verb
@@ -34,23 +44,27 @@ def onnx_file(spec: Spec, session: Session, net: str | None = None) -> Exported:
     try:
         package()
         path = named(spec, session, net)
-        made = instance_model(spec.model, spec.model.functions.applied[path], session.params,
-                              session.plan.dtype)  # fmt: skip
-        data = encoded(made, path, f"{path} of {spec.name}.dln")
+        applied, begins = function(spec, session, path)
+        made = instance_model(spec.model, applied, session.params, session.plan.dtype)
+        told = {k: json.dumps(v.tolist()) for k, v in begins.items() if v.any()}
+        data = encoded(made, path, f"{path} of {spec.name}.dln", told)
     except Fault as fault:
         raise fault.at(None) from None
     inside = sum(len(each.calls) for each in made.listing.every())
-    return Exported(path, data, inside, tuple(made.listing.inputs), tuple(made.listing.outputs))
+    return Exported(path, data, inside, tuple(made.listing.inputs), tuple(made.listing.outputs),
+                    {name: name in told for name in begins})  # fmt: skip
 
 
 def named(spec: Spec, session: Session, net: str | None) -> str:
     """The instance that is asked for, or the only one. Raises `DlnError` as `onnx_file` says."""
-    known = list(session.plan.applied)
+    known, callable = list(session.plan.applied), CallableInstances(session.programs)
     if net is not None:
-        CallableInstances(session.programs).spec(net)
+        base = net.removesuffix(STEP)
+        if net == base or net in session.plan.refused or callable.spec(base).step is None:
+            callable.spec(net)
         return net
     for path in session.plan.refused if not known else ():
-        CallableInstances(session.programs).spec(path)
+        callable.spec(path)
     if not known:
         text = f"{spec.name} has no instance that could be applied"
         raise DlnError([Problem("E587", text)])
@@ -59,3 +73,19 @@ def named(spec: Spec, session: Session, net: str | None) -> str:
         text = f"{spec.name} has {len(known)} instances, and a model of ONNX is one: {some}"
         raise DlnError([Problem("E612", text, remedy=f"--net {known[0]}")])
     return known[0]
+
+
+def function(spec: Spec, session: Session, path: str) -> tuple[Applied, Mapping[str, Array]]:
+    """An instance as a function; of one step what is carried goes in and comes out, and is given as
+    it begins, for one example."""
+    known = spec.model.functions.applied
+    if path in known:
+        return known[path], {}
+    base = path.removesuffix(STEP)
+    step, planned = known[base].step, session.plan.applied[base].step
+    assert step is not None and planned is not None and planned.first is not None
+    ports = {k: held for k, (_, held, _) in step.carried.items()}
+    after = {f"{k}.next": value for k, (_, _, value) in step.carried.items()}
+    begins = {k: np.asarray(v)[0] for k, v in session.programs.run(planned.first, n=1).items()}
+    return step.changed(path=path, ports={**step.ports, **ports},
+                        results={**step.results, **after}, carried={}), begins  # fmt: skip

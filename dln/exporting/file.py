@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
+from types import MappingProxyType
 from typing import Any
 
 from dln import __version__
@@ -17,6 +18,7 @@ OPSET = 18
 """The first in which every reduction takes its axes in one way; onnxruntime has it since 1.14."""
 IR_VERSION = 8
 """The format that came with it."""
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def package() -> Any:
@@ -26,8 +28,9 @@ def package() -> Any:
     return import_module("onnx")
 
 
-def encoded(made: OnnxModel, name: str, doc: str) -> bytes:
-    """The file of a model, the same bytes for the same model. Raises `Fault` E613 without `onnx`,
+def encoded(made: OnnxModel, name: str, doc: str, told: Mapping[str, str] = NOTHING) -> bytes:
+    """The file of a model, the same bytes for the same model; what is `told` stands among its
+    properties. Raises `Fault` E613 without `onnx`,
     E614 for more than a file of ONNX holds."""
     onnx = package()
     if sum(a.nbytes for a in made.arrays.values()) > 2_000_000_000:
@@ -41,6 +44,7 @@ def encoded(made: OnnxModel, name: str, doc: str) -> bytes:
         graph, opset_imports=[h.make_opsetid("", OPSET)], ir_version=IR_VERSION,
         producer_name="dln", producer_version=__version__,
     )  # fmt: skip
+    h.set_model_props(model, dict(told))
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString(deterministic=True))
 

@@ -66,4 +66,6 @@ def test_what_is_no_model_is_refused(dln: Callable[..., Any]) -> None:
     assert "--to net.py --slow" in dln("emit", "mlp", "--to", "net.onnx", "--slow").err
     assert "--to mlp.onnx --net NAME" in dln("emit", "mlp", "--net", "net").err
     assert "--to net.onnx" in dln("emit", "mlp", "--to", "net.onx").err
+    assert "--to net.onnx" in dln("emit", "mlp", "--to", ".onnx").err
+    assert "E565" in dln("emit", "rnn_modes", "--to", "n.onnx", "--net", "modes[3].step").err
     assert not list(Path().iterdir())

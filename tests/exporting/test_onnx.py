@@ -3,6 +3,7 @@ picture is the network that the spec says."""
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from typing import Any
 
@@ -210,6 +211,39 @@ def test_the_picture_is_the_network() -> None:
     assert "net.y.W @" in made["net.y.y.gemm"].doc_string
     assert "(<text>:" in made["y"].doc_string
     assert graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+
+
+STEPS = """data d = rows([[0, 1, 2, 3]]) {
+  s[time, 2] = reshape(raw, [2, 2])
+}
+block begun(s[time, n]; m) -> y[time, m] {
+  param W[m, n] ~ normal(0, 1), a[m] ~ normal(0, 1)
+  h[-1] = a
+  scan t in time { h[t] = tanh(W @ s[t] + h[t-1] + c[t-1])
+                   c[t] = h[t] / 2 }
+  y = h
+}
+let net = begun(3)
+train t on d batch 1 for 1 epoch { minimize sum(net(s)^2) over net with sgd(lr = 0.1) }
+"""
+
+
+@needs_both
+def test_one_step_at_a_time_is_the_sequence() -> None:
+    """What is carried goes in and comes out, and is told where it does not begin as 0."""
+    import onnx
+
+    spec = package.load(STEPS)
+    session = spec.compile(dtype="float64").session()
+    made = onnx_file(spec, session, "net.step")
+    assert made.begins == {"net.h-1": True, "net.c-1": False}
+    (told,) = onnx.load_from_string(made.data).metadata_props
+    s = np.random.default_rng(0).normal(size=(3, 2, 2))
+    held = {"net.h-1": np.tile(json.loads(told.value), (3, 1)), "net.c-1": np.zeros((3, 3))}
+    for t, wanted in enumerate(session.net(s).swapaxes(0, 1)):
+        found = answers(made.data, {"s": s[:, t], **held})
+        assert np.allclose(found["y"], wanted, atol=1e-12)
+        held = {name: found[f"{name}.next"] for name in held}
 
 
 @needs_both

@@ -43,6 +43,8 @@ def command(
     """The file, which is written whole or not at all. Raises `Wrong` for options that do not go
     with the kind of file."""
     asked, kind = settings(terminal, given), Path(to or ".py").suffix
+    if to in (".py", ".onnx"):
+        raise Wrong(f"--to {to} is a kind of file without a name", f"--to net{to}")
     if to is not None and kind not in (".py", ".onnx"):
         stem = Path(to).stem if kind else to
         right = ".onnx" if kind.startswith(".o") else ".py"
@@ -106,6 +108,10 @@ def as_onnx(
     ports, results = ", ".join(made.ports), ", ".join(made.results)
     count = plural(made.operators, "operator")
     terminal.say(f"wrote {to}: {made.net}({ports}) -> {results}, {count}")
+    if made.begins:
+        other = [name for name, by in made.begins.items() if by]
+        stands = f", but for {', '.join(other)}, as the properties of the model say"
+        terminal.say(f"{', '.join(made.begins)}: 0 before the first step{stands if other else ''}")
     terminal.data({"spec": read.name, "file": to, "net": made.net, "dtype": session.plan.dtype,
                    "operators": made.operators, "ports": list(made.ports),
                    "results": list(made.results)})  # fmt: skip
