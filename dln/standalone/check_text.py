@@ -10,36 +10,32 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_clock, is_const
 from dln.compiler.model import Checking, Expectation
 from dln.compiler.schema.keys import PhaseNumber
-from dln.standalone.layout import broken, remark
+from dln.standalone.program.layout import broken, remark
 
 COUNTS = ("updates", "epochs", "seconds")
 
 
 def check_lines(checks: Iterable[Checking], phases: Collection[str]) -> Iterator[str]:
-    """A function that tests what is said of the reports of some phases; nothing where nothing is
-    said of them."""
-    rows = [row for check in checks for row in of_check(check, phases)]
-    if not any("expect(" in row for row in rows):
-        return
-    yield "\n\ndef checks(told):"
-    yield '    """What the spec expects of what was reported, when all of it was trained."""'
-    yield from rows
+    """What tests what is expected where nothing was cut short: of reports of some phases, and of
+    what is known when the file is written."""
+    for check in checks:
+        yield from of_check(check, phases)
 
 
 def of_check(check: Checking, phases: Collection[str]) -> Iterator[str]:
     """A check: each of its expectations, or that it is not tested here."""
-    asked = [e for e in check.expects if e.phases and phases_known(e, phases)]
+    asked = [e for e in check.expects if phases_known(e, phases)]
     if asked:
-        yield f"    # {remark(ascii_text(check.text), 90)}"
+        yield from broken(f"        print({dumps(ascii_text(check.text))})")
     for e in asked:
         sides = [side(e.left), side(e.right), "0" if e.within is None else side(e.within)]
         text = ascii_text(e.text)
         if None in sides:
-            yield f"    # not tested here: {remark(text, 74)}"
+            yield f"        # not tested here: {remark(text, 70)}"
             continue
         left, right, within = map(str, sides)
-        said = f"    expect({dumps(remark(text, 60))}, {left}, {dumps(e.op)}, {right}, {within})"
-        yield from broken(said)
+        said = [dumps(remark(text, 44)), left, dumps(e.op), right, *[within] * (within != "0")]
+        yield from broken(f"        expect({', '.join(said)})")
 
 
 def phases_known(e: Expectation, phases: Collection[str]) -> bool:
@@ -47,15 +43,16 @@ def phases_known(e: Expectation, phases: Collection[str]) -> bool:
     return all(name in phases for name in e.phases)
 
 
-def ascii_text(text: str) -> str:
-    """A text as comments and messages have it."""
-    return re.sub(r"[^ -~]+", "?", text)
+def ascii_text(text: str, keep: bool = False) -> str:
+    """A text as comments and messages have it, which may keep the ends of its lines."""
+    return re.sub(r"[^ -~\n]+" if keep else r"[^ -~]+", "?", text)
 
 
 def side(node: Node) -> str | None:
     """One side of an expectation: a number, or a report; None for what needs dln."""
-    if is_const(node) and isinstance(node["value"], int | float):
-        return repr(node["value"])
+    if is_const(node):
+        value = node["value"]
+        return repr(value.tolist() if hasattr(value, "tolist") else value)
     if not is_clock(node) or not isinstance(asked := node["name"], PhaseNumber) or asked.best:
         return None
     if asked.name in COUNTS:

@@ -40,7 +40,7 @@ def function(file: str, name: str) -> str:
             for start, stop, instead in sorted(cuts(node, starts, text), reverse=True):
                 text = text[:start] + instead + text[stop:]
                 high -= stop - start - len(instead)
-            return re.sub(r"  # (fmt|late|noqa).*", "", text[low:high])
+            return re.sub(r"  # (fmt|late|noqa|type).*", "", text[low:high])
     raise KeyError(f"{file} has no {name}")
 
 

@@ -1,6 +1,6 @@
 """What a file that stands alone needs beside its programs. Each is copied into it as text.
 
-So they are self-contained, and lean on NumPy and the standard library alone.
+So they are self-contained, short, and lean on NumPy and the standard library alone.
 """
 
 from __future__ import annotations
@@ -11,115 +11,122 @@ from typing import Any
 
 import numpy as np
 
+# ---- data ---------------------------------------------------------------------------------------
 
-def idx(path: Path) -> Any:
+
+def idx(path: Any) -> Any:
+    """The array of an IDX file of bytes, packed or not."""
+    raw = Path(path).read_bytes()
+    raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    return np.frombuffer(raw[4 + 4 * raw[3] :], "u1").reshape(np.frombuffer(raw, ">u4", raw[3], 4))
+
+
+def idx_of(path: Any) -> Any:
     """The array of an IDX file, packed or not."""
-    raw = path.read_bytes() if path.exists() else gzip.decompress(Path(f"{path}.gz").read_bytes())
+    raw = Path(path).read_bytes()
     raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
     kind = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}[raw[2]]
-    shape = np.frombuffer(raw, ">u4", raw[3], 4)
-    return np.frombuffer(raw, kind, -1, 4 + 4 * raw[3]).reshape(shape)
+    return np.frombuffer(raw[4 + 4 * raw[3] :], kind).reshape(np.frombuffer(raw, ">u4", raw[3], 4))
 
 
-def fields(
-    program: Any, raw: Any, start: int, count: int, dtype: Any, whole: Any = ()
-) -> dict[str, Any]:
-    """The fields of some examples, made by their program, 200 at a time; some are whole numbers."""
-    made: dict[str, Any] = {}
-    for low in range(0, count, 200):
-        size = min(200, count - low)
-        run, into, left = program(size, 0, {})
-        for key, array in into.items():
-            array[...] = raw[key][start + low : start + low + size]
-        run(*[0.0] * run.__code__.co_argcount)
-        for key, array in left.items():
-            array = np.rint(array).astype(np.int64) if key in whole else array
-            kind = dtype if array.dtype.kind == "f" else array.dtype
-            made.setdefault(key, np.empty((count, *array.shape[1:]), kind))
-            made[key][low : low + size] = array
-    return made
+def fields(program: Any, raw: Any, rows: Any, real: Any) -> Any:
+    """The fields of some rows, made by a program, 200 at a time."""
+    chunks = [rows[low : low + 200] for low in range(0, len(rows), 200)]
+    made = [program(**{k: a[rows] for k, a in raw.items()}) for rows in chunks]
+    kinds = {k: real if a.dtype.kind == "f" else a.dtype for k, a in made[0].items()}
+    return {k: np.concatenate([m[k] for m in made]).astype(kind) for k, kind in kinds.items()}
 
 
-def drawn(
-    program: Any, raw: Any, start: int, count: int, seed: int, whole: Any = ()
-) -> dict[str, Any]:
-    """Raw fields, and a function that draws the fields of some examples at an update."""
-    kinds = {key: array.dtype for key, array in program(1, seed, {})[1].items()}
-    part = {key: raw[key][start : start + count].astype(kind) for key, kind in kinds.items()}
+def drawn(program: Any, raw: Any, rows: Any, real: Any) -> Any:
+    """Rows of raw fields, and what draws the fields of some of them at an update."""
+    part = {k: a[rows] for k, a in raw.items()}
 
-    def draw(which: Any, update: int) -> dict[str, Any]:
-        run, into, left = program(len(which), seed, {})
-        for key, array in into.items():
-            part[key].take(which, 0, array, "clip")
-        run(*[update] * run.__code__.co_argcount)
-        return {key: np.rint(array) if key in whole else array for key, array in left.items()}
+    def draw(which: Any, update: int) -> Any:
+        made = program(update, **{k: a[which] for k, a in part.items()})
+        return {k: a.astype(real) if a.dtype.kind == "f" else a for k, a in made.items()}
 
     return {**part, "draw": draw}
 
 
-def gather(part: Any, which: Any, into: Any, update: int) -> None:
-    """Fill in some examples: those of a part, or as they are drawn at an update."""
-    made = part["draw"](which, update) if "draw" in part else None
-    for key, array in into.items():
-        if made is None:
-            part[key].take(which, 0, array, "clip")
-        else:
-            np.copyto(array, made[key], casting="unsafe")
+def pick(part: Any, which: Any, update: int) -> Any:
+    """Some examples of a part, field by field: as they are, or as they are drawn at an update."""
+    return part["draw"](which, update) if "draw" in part else {k: a[which] for k, a in part.items()}
 
 
-def cast(param: dict[str, Any], dtype: Any) -> dict[str, Any]:
+# ---- what is random -----------------------------------------------------------------------------
+
+
+def philox(seed: int, site: int, update: int) -> Any:
+    """Random bits that follow from a seed, a place in the spec and an update."""
+    key, counter = np.array([[seed % 2**64, 0, 0, 0], [0, update, site, 0]], np.uint64)
+    return np.random.Philox(key=key[:2], counter=counter)
+
+
+def uniform(out: Any, seed: int, site: int, update: int) -> Any:
+    """Fill an array with numbers in [0, 1)."""
+    return np.random.Generator(philox(seed, site, update)).random(out=out, dtype=out.dtype)
+
+
+def permutation(count: int, seed: int, site: int, epoch: int) -> Any:
+    """The numbers from 0 to count - 1, shuffled."""
+    return np.argsort(philox(seed, site, epoch).random_raw(count), kind="stable")
+
+
+def replacement(count: int, seed: int, site: int, epoch: int) -> Any:
+    """As many draws of numbers from 0 to count - 1."""
+    bits = philox(seed, site, epoch).random_raw(count) >> np.uint64(11)
+    return np.floor(bits.astype(np.float64) * 2.0**-53 * count).astype(np.int64)
+
+
+# ---- arrays -------------------------------------------------------------------------------------
+
+
+def cast(param: Any, real: Any) -> Any:
     """Parameters in a precision: those that have it are the arrays themselves."""
-    return {path: array.astype(dtype, copy=False) for path, array in param.items()}
+    return {path: array.astype(real, copy=False) for path, array in param.items()}
 
 
-def over(
-    program: Any, data: dict[str, Any], which: Any, size: int, clocks: Any, update: int
-) -> Any:
-    """The sum of what a program finds, over so many examples at a time, and how often it ran."""
-    total, times, bound = np.array(0.0), 0, None
-    for low in range(0, len(which), size):
-        some = which[low : low + size]
-        if bound is None or len(some) != size:
-            bound = program(len(some))
-        run, into, left = bound
-        gather(data, some, into, update)
-        run(*clocks)
-        total, times = total + np.array(left["watch"], np.float64), times + 1
-    return total, times
+def marks(text: str, low: Any, high: Any, kind: Any) -> Any:
+    """An array of two numbers, a row for each word: high where it has an X."""
+    return np.where([[c == "X" for c in word] for word in text.split()], high, low).astype(kind)
 
 
-def estimate(
-    program: Any, data: Any, which: Any, size: int, clocks: Any, update: int, state: Any, paths: Any
-) -> None:
+# ---- what is watched ----------------------------------------------------------------------------
+
+
+def over(program: Any, part: Any, which: Any, size: int, update: int) -> Any:
+    """The sum of what a program finds, over so many examples at a time."""
+    total = np.array(0.0)
+    for i in range(0, len(which), size):
+        total = total + np.float64(program(pick(part, which[i : i + size], update)))
+    return total
+
+
+def estimate(program: Any, part: Any, which: Any, size: int, update: int, state: Any) -> None:
     """States that are means over some examples, so many at a time."""
     for low in range(0, len(which), size):
         some = which[low : low + size]
-        run, into, left = program(len(some))
-        gather(data, some, into, update)
-        run(*clocks)
-        for path in paths:
-            share = left[path] * (len(some) / len(which))
+        for path, value in program(pick(part, some, update)).items():
+            share = value * (len(some) / len(which))
             state[path][...] = share if not low else state[path] + share
 
 
-def report(told: Any, phase: str, watch: str, update: int, epoch: int, value: Any) -> None:
+def report(told: Any, name: str, update: int, epoch: int, value: Any) -> None:
     """Remember what was watched after an update."""
-    value = np.asarray(value).tolist()
-    told.setdefault(f"{phase}.{watch}", []).append((update, epoch, value))
+    told.setdefault(name, []).append((update, epoch, np.asarray(value).tolist()))
 
 
 def finished(told: Any, phase: str, updates: int, epochs: int, seconds: float) -> None:
     """Say what a phase has come to."""
     told[phase] = {"updates": updates, "epochs": epochs, "seconds": seconds}
-    mine = {k[len(phase) + 1 :]: v for k, v in told.items() if k.startswith(f"{phase}.")}
-    said = "".join(f", {k} {v[-1][2]:.5g}" for k, v in mine.items() if isinstance(v[-1][2], float))
-    print(f"{phase}: {updates:,} updates in {seconds:.1f} s{said}")
+    last = {k: v[-1][2] for k, v in told.items() if k.startswith(f"{phase}.")}
+    said = [f"{k[len(phase) + 1 :]} {v:.6g}" for k, v in last.items() if isinstance(v, float)]
+    print(f"{phase:<WIDE}  {epochs:>6}  {updates:>9,}  {seconds:>7.2f}  {', '.join(said)}".rstrip())
 
 
-def expect(text: str, found: Any, sign: str, wanted: Any, within: float = 0.0) -> None:
+def expect(text: str, found: Any, sign: str, wanted: Any, within: Any = "") -> None:
     """Say whether what was found is what is expected."""
-    signs = {"<": found < wanted, "<=": found <= wanted, ">": found > wanted, ">=": found >= wanted}
-    signs |= {"==": abs(found - wanted) <= within, "!=": found != wanted}
-    near = f" within {within:.5g}" if within else ""
-    said = f"measured {found:.5g}  expected {sign} {wanted:.5g}{near}"
-    print(f"  {'passed' if signs[sign] else 'FAILED'}   {text}  {said}")
+    a, b = np.asarray(found), np.asarray(wanted)
+    holds = {"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b, "==": abs(a - b) <= (within or 0)}
+    word, near = "passed" if np.all(holds[sign]) else "FAILED", within and f" within {within:g}"
+    print(f"  {word}   {text}  measured {found:.9g}  expected {sign} {wanted:.9g}{near}")

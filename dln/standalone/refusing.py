@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dln.compiler.plan import DataSpec, PhaseSpec, Place, Plan, Program, ProgramKind, WatchReport
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.source_map import placed
-from dln.standalone.program_text import ident
+from dln.standalone.program.text import ident
 from dln.standalone.training_text import ORDERS, TIME, keys_of
 
 Reason = tuple[str, Place | None]

@@ -19,12 +19,13 @@ from dln.compiler.plan import (
     WatchSpec,
     site_number,
 )
-from dln.standalone.layout import broken
-from dln.standalone.program_text import ident
+from dln.standalone.data_text import Parts
+from dln.standalone.program.layout import broken
+from dln.standalone.program.text import Written, ident
 
 ORDERS = {
     "shuffled": "permutation(count, seed, {site}, epoch)",
-    "replacement": "replacement(count, count, seed, {site}, epoch)",
+    "replacement": "replacement(count, seed, {site}, epoch)",
     "file": "np.arange(count)",
     "stream": "stream(count, batch)",
     "balanced": 'balanced(part["{by}"], seed, {site}, epoch)',
@@ -38,64 +39,85 @@ NOW, THEN = ("update", "epoch"), ("update + 1", "(update + 1) // per_epoch")
 
 
 class PhaseText:
-    """Writes the function that trains a phase; `names` are those of the programs, `parts` those of
-    the parts of data by data set, part and precision."""
+    """Writes the function that trains a phase; `made` are the functions of programs, `parts` what
+    the parts of data are called, by data set, part and precision."""
 
     def __init__(
-        self, plan: Plan, phase: PhaseSpec, names: Mapping[str, str],
-        parts: Mapping[tuple[str, str, str], str],
-    ) -> None:  # fmt: skip
-        self.plan, self.phase, self.names, self.parts = plan, phase, names, parts
+        self, plan: Plan, phase: PhaseSpec, made: Mapping[str, Written], parts: Parts, plain: bool
+    ) -> None:
+        self.plan, self.phase, self.made, self.parts = plan, phase, made, parts
+        self.plain = plain  # all is of one precision
         self.step = plan.programs[phase.step]
         self.real = f"np.{self.step.dtype}"
         self.summed = [w for w in phase.watches if w.on is None and w.program is None]
         self.before = [w for w in phase.watches if w.on is None and w.program is not None]
         self.over = [w for w in phase.watches if w.on is not None]
+        self.drawn_any = any(plan.data[name].drawn for name, _, _ in parts)
 
     def lines(self) -> Iterator[str]:
         """The function, line by line."""
         p, name = self.phase, self.phase.name
         yield f"def train_{ident(name)}(param, data, told, seed=0, epochs=None):"
         yield f'    """{self.said()}"""'
-        if p.seed is not None:
-            yield f"    seed = {p.seed}  # its own"
+        own = ("seed, ", f"{p.seed}, ") if p.seed is not None else ("", "")
         part = self.part(p.data, p.part, self.step)
-        yield f'    part, began = data["{part}"], time.perf_counter()'
-        batch = "count" if p.batch is None else f"min({p.batch}, count)"
-        yield "    count = len(next(iter(part.values())))"
-        yield f"    batch = {batch}"
+        yield f'    {own[0]}part, began = {own[1]}data["{part}"], time.perf_counter()'
         each = "count // batch" if p.order == "stream" else "-(-count // batch)"
-        yield f"    per_epoch = {each}"
+        count = self.size("part", p.data)
+        if p.batch is None:
+            yield f"    count = batch = {count}; per_epoch = {each}"
+        else:
+            yield f"    count = {count}; batch = min({p.batch}, count); per_epoch = {each}"
         yield self.total()
         yield from self.begin()
-        yield from self.weights()
-        yield "    bound = {}"
-        yield from (
-            f"    {ident(w.name)}_sum, {ident(w.name)}_seen = np.zeros(()), 0" for w in self.summed
-        )
+        for w in (*self.before, *self.over):
+            yield from self.watch(w)
+        if self.summed:
+            names = [f"{ident(w.name)}_sum" for w in self.summed]
+            seen = [f"{ident(w.name)}_seen" for w in self.summed]
+            zeros = ["np.zeros(())"] * len(names) + ["0"] * len(seen)
+            yield from broken(f"    {', '.join([*names, *seen])} = {', '.join(zeros)}")
+        if p.duration[0]:
+            yield from self.loop()
+        yield from self.end()
+
+    def loop(self) -> Iterator[str]:
+        """What is done at each update."""
         yield "    for update in range(total):"
         yield "        epoch, place = divmod(update, per_epoch)"
         yield from self.order()
-        yield "        which = order[place * batch : place * batch + batch]"
+        yield "        which = order[place * batch : (place + 1) * batch]"
         for w in self.before:
-            k = 1 if w.every is None else w.every[0]
-            head = f"        if update % {k} == 0:" if k > 1 else "        "
-            yield from self.take(w, "update", "epoch", head)
+            if w.every is not None and w.every[1] == "update":
+                k = w.every[0]
+                yield from self.take(w, NOW, f"update % {k} == 0" if k > 1 else "")
+        yield from self.until(before=True)
         yield from self.update()
         yield from self.after()
-        yield from self.end()
 
     def said(self) -> str:
         """What is said of the phase."""
         p = self.phase
         count, unit = p.duration
         size = "all examples" if p.batch is None else f"{p.batch:,} at a time"
-        place = "" if p.place is None else f"line {p.place.line}: "
+        place = "" if p.place is None else f"Line {p.place.line}: "
         plural = "" if count == 1 else "s"
         return f"{place}train {p.name}, {count:,} {unit}{plural}, {size}, in the order {p.order}."
 
     def part(self, data: str, part: str, program: Program) -> str:
         return self.parts[data, part, program.dtype]
+
+    def size(self, part: str, data: str) -> str:
+        """The number of examples of a part of a data set."""
+        d = self.plan.data[data]
+        name = (d.raw[0].name or "raw") if d.drawn else d.fields[0].name
+        return f'len({part}["{name}"])'
+
+    def pick(self, part: str, which: str, data: str) -> str:
+        """Some examples of a part, field by field."""
+        if self.drawn_any:
+            return f"pick({part}, {which}, update)"
+        return f"{{k: a[{which}] for k, a in {part}.items()}}"
 
     def total(self) -> str:
         count, unit = self.phase.duration
@@ -103,52 +125,68 @@ class PhaseText:
             return f"    total = ({count} if epochs is None else epochs) * per_epoch"
         return f"    total = {count} if epochs is None else min({count}, epochs * per_epoch)"
 
+    # ---- calls ---------------------------------------------------------------------------------
+
+    def call(
+        self, key: ProgramKey, at: tuple[str, str] = NOW, state: str = "state", n: str = "1",
+        some: str = "some",
+    ) -> str:  # fmt: skip
+        """The call of the function of a program, at an update of an epoch."""
+        program = self.plan.programs[key]
+        kind = str(key).partition(":")[0]
+        at = ("0", "0") if kind in ("states", "start") else at
+        known = {"update": at[0], "epoch": at[1], "progress": f"({at[0]}) / total"}
+        if at[0].isidentifier():
+            known["progress"] = f"{at[0]} / total"
+        clocks = dict[Clock, str](known.items()) | {"looked": "True"}
+        for c in program.clocks:
+            if not isinstance(c, str):
+                clocks[c] = self.heard(c)
+        param = (
+            "param" if self.plain or key in self.phase.steps else f"cast(param, np.{program.dtype})"
+        )
+        return self.made[str(key)].call(some, clocks, param=param, state=state, n=n)
+
+    def heard(self, c: object) -> str:
+        """What is known of a watch."""
+        assert isinstance(c, WatchReport)
+        return f'told["{self.phase.name}.{c.watch}"][-1][2]'
+
+    # ---- the beginning -------------------------------------------------------------------------
+
     def begin(self) -> Iterator[str]:
         """Precision, what is handed over, states."""
         p, programs = self.phase, self.plan.programs
-        moved = {b.key for key in p.steps for b in programs[key].buffers if b.place == "param"}
-        if moved == set(self.plan.params):
-            yield f"    param.update(cast(param, {self.real}))"
-        elif moved:
+        if not self.plain:
+            moved = {b.key for key in p.steps for b in programs[key].buffers if b.place == "param"}
             listed = ", ".join(f'"{path}"' for path in sorted(moved))
             yield from broken(f"    mine = [{listed}]")
             yield f"    param.update(cast({{k: param[k] for k in mine}}, {self.real}))"
         start = programs.find(ProgramKind.START.of(p.name))
         if p.starts and start is not None:
-            dtype = f"np.{start.dtype}"
-            yield f"    run, _, left = {self.names[start.name]}(1, seed, cast(param, {dtype}))"
-            yield f"    run({self.zeros(start)})"
-            yield "    for path, array in left.items():"
+            yield f"    for path, array in {self.call(start_key(p))}.items():"
             yield "        param[path][...] = array"
-        states = programs.find(ProgramKind.STATES.of(p.name))
         if not stateful(self.plan, p):
-            yield "    state = {}"
             return
         shapes = ", ".join(f'"{path}": {shape}' for path, shape in p.states.items())
-        made = f"    state = {{path: np.zeros(shape, {self.real}) for path, shape in"
         yield from broken(f"    shapes = {{{shapes}}}")
-        yield f"{made} shapes.items()}}"
-        if states is not None:
-            args = f"{p.rows or 1}, seed, cast(param, np.{states.dtype})"
-            yield f"    run, _, left = {self.names[states.name]}({args})"
-            yield f"    run({self.zeros(states)})"
-            yield "    for path, array in left.items():"
+        yield f"    state = {{k: np.zeros(shape, {self.real}) for k, shape in shapes.items()}}"
+        if programs.find(ProgramKind.STATES.of(p.name)) is not None:
+            call = self.call(ProgramKind.STATES.of(p.name), n=f"{p.rows or 1}")
+            yield from broken(f"    for path, array in {call}.items():")
             yield f'        kind = {self.real} if array.dtype.kind == "f" else array.dtype'
-            yield "        state[path] = array.astype(kind)"
-
-    def weights(self) -> Iterator[str]:
-        """The weights of classes, by what there is to learn from."""
-        for path, by in self.phase.weighed:
+            yield "        state[path] = np.array(array, kind)"
+        for path, by in p.weighed:
             value = f'class_weights(part["{by}"], len(state["{path}"]))'
             yield from broken(f'    state["{path}"][...] = {value}')
-
-    def zeros(self, program: Program) -> str:
-        return ", ".join("0.0" for _ in program.clocks)
 
     def order(self) -> Iterator[str]:
         p = self.phase
         site = site_number(f"{p.name}.order")
         form = ORDERS[p.order].format(site=site, by=p.balanced)
+        if not p.carried and not p.estimates:
+            yield f"        if place == 0: order = {form}"
+            return
         yield "        if place == 0:"
         yield f"            order = {form}"
         if p.carried:
@@ -158,132 +196,141 @@ class PhaseText:
             yield "                state[path][...] = 0.0"
         for spec in p.estimates:
             program = self.plan.programs[spec.program]
-            yield f"            if epoch % {spec.every} == 0:"
-            args = f"n, seed, cast(param, np.{program.dtype}), state"
-            yield f"                program = lambda n: {self.names[str(spec.program)]}({args})"
-            listed = ", ".join(f'"{path}"' for path in spec.states)
-            call = f"estimate(program, part, order[:{spec.sample}], {program.capacity}"
-            yield from broken(
-                f"                {call}, [{self.clocks(program)}], update, state, ({listed},))"
-            )
+            space = "            "
+            if spec.every > 1:
+                yield f"{space}if epoch % {spec.every} == 0:"
+                space += "    "
+            yield from broken(f"{space}program = lambda some: {self.call(spec.program)}")
+            size = f"{program.capacity}, update, state"
+            yield f"{space}estimate(program, part, order[:{spec.sample}], {size})"
 
     def update(self) -> Iterator[str]:
         """The update itself."""
-        yield "        if len(which) not in bound:"
-        step = self.names[str(self.phase.step)]
-        yield f"            bound[len(which)] = {step}(len(which), seed, param, state)"
-        yield "        run, into, left = bound[len(which)]"
-        if self.plan.data[self.phase.data].drawn:
-            yield "        gather(part, which, into, update)"
+        if self.drawn_any:
+            yield f"        some = {self.pick('part', 'which', self.phase.data)}"
+        p = self.phase
+        if p.rounds:
+            turns = list(dict.fromkeys(p.rounds))
+            for i, turn in enumerate(turns):
+                mine = [k for k, r in enumerate(p.rounds) if r == turn]
+                key = p.steps[i]
+                test = f"update % {len(p.rounds)} in {tuple(mine)!r}" if len(mine) > 1 else (
+                    f"update % {len(p.rounds)} == {mine[0]}")  # fmt: skip
+                word = "if" if not i else "elif" if i + 1 < len(turns) else "else"
+                yield f"        {word}{'' if word == 'else' else f' {test}'}:"
+                yield from self.one(key, "            ")
         else:
-            yield "        for key, array in into.items():"
-            yield '            part[key].take(which, 0, array, "clip")'
-        yield f"        run({self.clocks(self.step, 'update + 1 == total')})"
+            yield from self.one(p.step, "        ")
         for w in self.summed:
+            value = "left" if len(self.made[str(p.step)].gives) == 1 else f'left["watch:{w.name}"]'
             seen = "len(which)" if w.per_example else "1"
-            yield f'        {ident(w.name)}_sum = {ident(w.name)}_sum + left["watch:{w.name}"]'
+            yield f"        {ident(w.name)}_sum = {ident(w.name)}_sum + {value}"
             yield f"        {ident(w.name)}_seen += {seen}"
 
-    def clocks(self, program: Program, looked: str = "True", at: tuple[str, str] = NOW) -> str:
-        """What `run` of a program is given, at an update of an epoch."""
-        known = {
-            "update": at[0],
-            "epoch": at[1],
-            "progress": f"({at[0]}) / total",
-            "looked": looked,
-        }
-        if at == NOW:
-            known["progress"] = "update / total"
-        found = dict[Clock, str](known.items())
-        for c in program.clocks:
-            if isinstance(c, WatchReport):
-                found[c] = f'told["{self.phase.name}.{c.watch}"][-1][2]'
-        return ", ".join(found[c] for c in program.clocks)
+    def one(self, key: ProgramKey, space: str) -> Iterator[str]:
+        left = "left = " if self.summed else ""
+        some = "some" if self.drawn_any else "part[{}][which]"
+        yield from broken(f"{space}{left}{self.call(key, n='len(which)', some=some)}")
 
     # ---- watches -------------------------------------------------------------------------------
+
+    def watch(self, w: WatchSpec) -> Iterator[str]:
+        """A function that takes a watch."""
+        key = w.program or ProgramKind.WATCH.of(self.phase.name, w.name)
+        program = self.plan.programs[key]
+        own = w.on is not None and w.stream is not None
+        at = ("update", "epoch")
+        part = "part"
+        head = "update, epoch" + (", which" if w.on is None else "")
+        yield f"    def {ident(w.name)}({head}):"
+        if w.on is not None:
+            part = f'data["{self.part(w.on.data, w.on.part, program)}"]'
+            rows, number = w.stream, self.size(part, w.on.data)
+            yield f"        which = np.arange({number})" if not rows else (
+                f"        which = stream({number}, {rows})")  # fmt: skip
+            if own and w.carried:
+                shapes = ", ".join(f'"{path}": {shape}' for path, shape in w.carried.items())
+                yield from broken(f"        shapes = {{{shapes}}}")
+                real = f"np.{program.dtype}"
+                yield f"        own = {{k: np.zeros(shape, {real}) for k, shape in shapes.items()}}"
+        size = f"{program.capacity}" if w.per_example and w.on is not None else "len(which)"
+        size = str(w.stream) if own else size
+        call = self.call(key, at, "own" if own and w.carried else "state", "len(which)")
+        yield from broken(f"        program = lambda some: {call}")
+        value = f"over(program, {part}, which, {size}, update)"
+        if not w.total:
+            value += " / len(which)" if w.per_example else f" / (len(which) // {size})" * own
+        yield from broken(f"        value = {value}")
+        row = "(update, epoch, value.tolist())"
+        yield f'        told.setdefault("{self.phase.name}.{w.name}", []).append({row})'
 
     def after(self) -> Iterator[str]:
         """Watches after an update, and whether the phase is over."""
         for unit in ("update", "epoch"):
             for w in (*self.summed, *self.over):
                 if w.every is not None and w.every[1] == unit:
-                    yield from self.take(w, "update + 1", "(update + 1) // per_epoch", self.due(w))
-        if self.phase.until:
-            clocks = [c for key in self.phase.until for c in self.plan.programs[key].clocks]
-            heard = {c.watch: None for c in clocks if isinstance(c, WatchReport)}
-            there = "".join(f' and "{self.phase.name}.{watch}" in told' for watch in heard)
-            yield f"        if place + 1 == per_epoch{there}:"
-            for key in self.phase.until:
-                program = self.plan.programs[key]
-                args = f"1, seed, cast(param, np.{program.dtype}), state"
-                yield f"            run, _, left = {self.names[str(key)]}({args})"
-                yield f"            run({self.clocks(program, at=THEN)})"
-                yield '            if left["until"]:'
-                yield "                total = update + 1"
-                yield "                break"
+                    yield from self.take(w, THEN, self.due(w))
+        yield from self.until()
+
+    def until(self, before: bool = False) -> Iterator[str]:
+        """Whether the phase is over, where something was reported."""
+        watches = self.before if before else (*self.summed, *self.over)
+        due = [] if before else ["place + 1 == per_epoch"]
+        count = "update" if before else "(update + 1)"
+        for w in watches:
+            if w.every is not None and w.every[1] == "update":
+                due.append(f"{count} % {w.every[0]} == 0" if w.every[0] > 1 else "True")
+        if not self.phase.until or not due:
+            return
+        test = "True" if "True" in due else " or ".join(due)
+        space = "        "
+        for key in self.phase.until:
+            clocks = [c for c in self.plan.programs[key].clocks if isinstance(c, WatchReport)]
+            there = [f'"{self.phase.name}.{c.watch}" in told' for c in clocks]
+            asked = [f"({test})" if " or " in test and there else test] * (test != "True")
+            asked += dict.fromkeys(there)
+            call = self.call(key, NOW if before else THEN)
+            yield from broken(f"{space}if {' and '.join([*asked, call])}:")
+            yield f"{space}    total = {'update' if before else 'update + 1'}"
+            yield f"{space}    break"
 
     def due(self, w: WatchSpec) -> str:
         assert w.every is not None
         k, unit = w.every
         if unit == "update":
-            return f"        if (update + 1) % {k} == 0:" if k > 1 else "        "
+            return f"(update + 1) % {k} == 0" if k > 1 else ""
         each = f" and (epoch + 1) % {k} == 0" if k > 1 else ""
-        return f"        if place + 1 == per_epoch{each}:"
+        return f"place + 1 == per_epoch{each}"
 
-    def take(self, w: WatchSpec, update: str, epoch: str, head: str) -> Iterator[str]:
-        """A watch is taken where the head says so."""
-        space = head if not head.strip() else " " * (len(head) - len(head.lstrip()) + 4)
-        if head.strip():
-            yield head
-        for row in self.value(w, (update, epoch)):
-            yield from broken(f"{space}{row}")
-        yield from broken(
-            f'{space}report(told, "{self.phase.name}", "{w.name}", {update}, {epoch}, value)'
-        )
-
-    def value(self, w: WatchSpec, at: tuple[str, str]) -> Iterator[str]:
-        """The value of a watch."""
+    def take(
+        self, w: WatchSpec, at: tuple[str, str], test: str, space: str = "        "
+    ) -> Iterator[str]:
+        """A watch is taken where the test holds."""
+        if test:
+            yield f"{space}if {test}:"
+            space += "    "
         name = ident(w.name)
-        if w in self.summed:
-            yield f"value = {name}_sum" if w.total else f"value = {name}_sum / {name}_seen"
-            yield f"{name}_sum, {name}_seen = np.zeros(()), 0"
+        if w not in self.summed:
+            yield f"{space}{name}({', '.join(at)}{', which' * (w.on is None)})"
             return
-        key = w.program or ProgramKind.WATCH.of(self.phase.name, w.name)
-        program = self.plan.programs[key]
-        bind = f"lambda n: {self.names[str(key)]}(n, seed, cast(param, np.{program.dtype}), state)"
-        part, size = "part", "len(which)"
-        if w.on is not None:
-            part = "examples"
-            yield f'examples = data["{self.part(w.on.data, w.on.part, program)}"]'
-            number = "len(next(iter(examples.values())))"
-            rows = w.stream
-            yield (
-                f"which = np.arange({number})" if not rows else f"which = stream({number}, {rows})"
-            )
-            size = f"{program.capacity}" if w.per_example else "len(which)"
-            if rows:
-                size = str(rows)
-                shapes = ", ".join(f'"{path}": {shape}' for path, shape in w.carried.items())
-                yield f"shapes = {{{shapes}}}"
-                real = f"np.{program.dtype}"
-                yield f"own = {{path: np.zeros(shape, {real}) for path, shape in shapes.items()}}"
-                bind = bind.replace(", state)", ", own)")
-        yield f"program = {bind}"
-        clocks = self.clocks(program, at=at)
-        yield f"value, times = over(program, {part}, which, {size}, [{clocks}], {at[0]})"
-        if not w.total:
-            yield f"value = value / {'len(which)' if w.per_example else 'times'}"
+        value = f"{name}_sum" if w.total else f"{name}_sum / {name}_seen"
+        said = f'"{self.phase.name}.{w.name}", {", ".join(at)}, {value}'
+        yield from broken(f"{space}report(told, {said})")
+        yield f"{space}{name}_sum, {name}_seen = np.zeros(()), 0"
 
     def end(self) -> Iterator[str]:
         """Watches of the whole phase, and those that were never due."""
         name = self.phase.name
-        yield "    epoch = total // per_epoch"
         for w in (*self.summed, *self.over):
             asked = [f'"{name}.{w.name}" not in told'] * bool(w.every)
             asked += [f"{ident(w.name)}_seen"] * (w in self.summed)
-            head = f"    if {' and '.join(asked)}:" if asked else "    "
-            yield from self.take(w, "total", "epoch", head)
-        yield f'    finished(told, "{name}", total, epoch, time.perf_counter() - began)'
+            yield from self.take(w, ("total", "total // per_epoch"), " and ".join(asked), "    ")
+        ended = "total, total // per_epoch, time.perf_counter() - began"
+        yield f'    finished(told, "{name}", {ended})'
+
+
+def start_key(phase: PhaseSpec) -> ProgramKey:
+    return ProgramKind.START.of(phase.name)
 
 
 def keys_of(plan: Plan, phase: PhaseSpec) -> Iterator[ProgramKey]:
@@ -292,7 +339,8 @@ def keys_of(plan: Plan, phase: PhaseSpec) -> Iterator[ProgramKey]:
     for kind, there in wanted.items():
         if there and kind.of(phase.name) in plan.programs:
             yield kind.of(phase.name)
-    yield from phase.steps
+    if phase.duration[0]:
+        yield from phase.steps
     for w in phase.watches:
         if w.program is not None:
             yield w.program

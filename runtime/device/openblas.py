@@ -19,7 +19,6 @@ import platform
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache, partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -256,37 +255,48 @@ def fits(stride: int, count: int, size: int) -> bool:
 # ---- for a file that stands alone, into which these are copied ----------------------------------
 
 
+def gemm(out: Any, scale: Any, a: Any, b: Any) -> None:
+    """Add scale * a @ b to out: by OpenBLAS's own function, which rounds once."""
+    scale, one = np.array([scale, 1], out.dtype)[:, None]
+    run = openblas("gemm", out.dtype)
+    if run is None:
+        out += np.matmul(a, b) * scale
+    elif out.size:
+        (left, la), (right, ra), lo = lies(b), lies(a), lies(out)[1]
+        run(*map(address, (left, right, b.shape[1], *a.shape, scale, b, la, a, ra, one, out, lo)))
+
+
+def add_rows(out: Any, scale: Any, a: Any) -> None:
+    """Add scale * the sum of the rows of a to out, in the same way."""
+    scale, one = np.array([scale, 1], out.dtype)[:, None]
+    run = openblas("gemv", out.dtype)
+    if run is None:
+        out += np.add.reduce(a, axis=0) * scale
+    elif a.size:
+        ones, (by, apart) = np.ones(len(a), out.dtype), lies(a)
+        run(*map(address, (by, *a.shape[::-1], scale, a, apart, ones, 1, one, out, 1)))
+
+
+def address(x: Any) -> Any:
+    """What BLAS is given of a letter, a size or an array."""
+    if isinstance(x, np.ndarray):
+        return ctypes.c_void_p(x.ctypes.data)
+    return ctypes.c_char_p(x) if isinstance(x, bytes) else ctypes.byref(ctypes.c_int64(x))
+
+
+def lies(a: Any) -> Any:
+    """Whether a matrix lies by rows (N) or by columns (T), and how far these are apart."""
+    (rows, columns), (down, across), size = a.shape, a.strides, a.itemsize
+    if (across == size or columns == 1) and (rows == 1 or down >= columns * size):
+        return b"N", max(columns, down // size if rows > 1 else 1)
+    return b"T", max(rows, across // size if columns > 1 else 1)
+
+
 @cache
-def blas_function(name: str) -> Any:
-    """A function of the OpenBLAS that NumPy brings; None where NumPy computes by another BLAS."""
-    core = str(import_module("numpy._core._multiarray_umath").__file__)
-    libraries = [core, *map(str, (Path(np.__file__).parents[1] / "numpy.libs").glob("*blas*"))]
-    for path in libraries:
-        for form in ("scipy_{}_64_", "scipy_{}_", "{}_64_", "{}_"):
-            with suppress(OSError, AttributeError):
-                return getattr(ctypes.CDLL(path), form.format(name))
-    return None
-
-
-def gemm(a: NDArray[Any], b: NDArray[Any], scale: Any, out: NDArray[Any]) -> Run:
-    """A call that adds scale * a @ b to out [m, n]: OpenBLAS's own, which rounds once, as dln."""
-    function = blas_function("sgemm" if out.dtype == np.float32 else "dgemm")
-    left, right, target = lying(b), lying(a), lying(out)
-    scale, one = np.asarray(scale, out.dtype), np.ones((), out.dtype)
-    if function and left and right and target and target[0] == b"N" and out.size:
-        sizes, letters = (b.shape[1], *a.shape), (left[0], right[0])
-        given = (b, left[1], a, right[1], one, out, target[1])
-        return call(function, letters, sizes, scale, *given)
-    return lambda: np.add(out, np.matmul(a, b) * scale, out=out)
-
-
-def add_rows(a: NDArray[Any], scale: Any, out: NDArray[Any]) -> Run:
-    """A call that adds the sum of the rows of a [m, n], times a number, to out [n], as dln does."""
-    function, lies = blas_function("sgemv" if out.dtype == np.float32 else "dgemv"), lying(a)
-    scale, one = np.asarray(scale, out.dtype), np.ones((), out.dtype)
-    straight = out.strides == (out.itemsize,) or out.size == 1
-    if function and lies and lies[0] == b"N" and straight and a.size:
-        ones = np.ones(len(a), out.dtype)
-        given = (a, lies[1], ones, 1, one, out, 1)
-        return call(function, (b"N",), a.shape[::-1], scale, *given)
-    return lambda: np.add(out, np.add.reduce(a, axis=0) * scale, out=out)
+def openblas(name: str, real: Any) -> Any:
+    """A function of the OpenBLAS that NumPy brings, if it brings one."""
+    core: Any = np._core._multiarray_umath.__file__  # type: ignore[attr-defined]
+    files = [core, *map(str, Path(np.__file__).parents[1].glob("numpy.libs/*blas*"))]
+    forms, letter = ("scipy_{}_64_", "scipy_{}_", "{}_64_", "{}_"), "sd"[real == np.float64]
+    found = ((ctypes.CDLL(file), form.format(letter + name)) for file in files for form in forms)
+    return next((getattr(held, word) for held, word in found if hasattr(held, word)), None)

@@ -66,14 +66,15 @@ def compared(name: str, folder: Path, limit: int, epochs: int = 1, slow: bool = 
     spec = package.load(name)
     plan = (compiled := spec.compile()).plan
     names = [n for n, p in spec.facts.phases.items() if slow or not p.slow]
-    text, arrays = page(plan, [plan.phases[n] for n in names], spec.source.text, spec.source.path)
+    phases, checks = [plan.phases[n] for n in names], spec.model.checks
+    text, arrays = page(plan, phases, spec.source.text, spec.source.path, checks)
     session = compiled.session()
     session.train(tuple(names), epochs=epochs, limit=limit)
     if arrays:
         np.savez(folder / f"{spec.name}_alone.data.npz", allow_pickle=False, **arrays)
     param, told = module(text, folder / f"{spec.name}_alone.py").train(0, epochs, limit)
-    assert param.keys() == plan.params.keys()
-    for path in plan.params:
+    assert param.keys() <= plan.params.keys()
+    for path in param:
         mine = np.asarray(session.params[path])
         assert mine.dtype == param[path].dtype and np.array_equal(mine, param[path]), path
     for result in session.results.values():
@@ -95,9 +96,12 @@ def readable(text: str) -> None:
 def test_the_perceptron_by_itself(tmp_path: Path) -> None:
     text = compared("mlp", tmp_path, 200)
     readable(text)
-    assert text.count("\n") < 470
-    assert "np.dot(x, net_h_W.T, out=t2)                      # 15  net.h.W @ x" in text
-    assert "#  14 |   param W[m, n] ~ uniform(0, 1) / n" in text
+    assert text.count("\n") < 250
+    assert (
+        "net_h_y = np.tanh(np.dot(x, net_h_W.T) * 0.5) * 0.5 + 0.5  # 15: y = sigmoid(W @ x)"
+        in text
+    )
+    assert "# 14   param W[m, n] ~ uniform(0, 1) / n" in text
 
 
 def test_states_streams_and_what_is_drawn(tmp_path: Path) -> None:
@@ -120,11 +124,11 @@ def test_a_file_in_another_process(dln: Callable[..., Any], line: Path, tmp_path
     words = [sys.executable, "-S", "-P", "net.py"]
     env = {"PYTHONPATH": str(Path(np.__file__).parents[1])}
     text = subprocess.run([*words, "--help"], capture_output=True, text=True, env=env).stdout
-    assert "rate = 0.1" in text and "fixed when this was written" in text
+    assert "rate = 0.1" in text and "as this was written" in text
     ran = subprocess.run([*words, "--save", "net.npz"], capture_output=True, text=True, env=env)
-    assert "passed   fit.error < 0.01  measured 2.5206e-06  expected < 0.01" in ran.stdout
+    assert "passed   fit.error < 0.01  measured 2.5206" in ran.stdout
     assert "# not tested here: fit.after(line.b) == [1]" in Path("net.py").read_text()
-    assert ran.stdout.startswith("fit: 120 updates in ") and "error 2.5" in ran.stdout, ran.stderr
+    assert "fit        60        120" in ran.stdout and "error 2.5" in ran.stdout, ran.stderr
     session = package.load(line).compile().session()
     session.train("fit")
     with np.load("net.npz") as held:
@@ -135,7 +139,7 @@ def test_a_file_in_another_process(dln: Callable[..., Any], line: Path, tmp_path
 
 def test_the_page_is_what_the_commands_print(dln: Callable[..., Any]) -> None:
     page = (Path(__file__).parents[2] / "docs/emit.md").read_text("utf-8")
-    spec, commands = re.findall(r"^```\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    spec, commands, *_ = re.findall(r"^```\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     Path("line.dln").write_text(spec)
     for command in re.split(r"^\$ dln ", commands, flags=re.MULTILINE)[1:]:
         line, _, expected = command.partition("\n")
@@ -144,6 +148,8 @@ def test_the_page_is_what_the_commands_print(dln: Callable[..., Any]) -> None:
         assert re.sub(r"\d\.\d\d(?=  )", "", got.out) == re.sub(r"\d\.\d\d(?=  )", "", expected)
     said = module(Path("net.py").read_text(), Path("line_net.py")).train()[1]
     assert f"error {said['fit.error'][-1][2]:.5g}`" in page
+    step = re.search(r"^def fit_step.*?^```$", page, re.MULTILINE | re.DOTALL)
+    assert step is not None and step[0].removesuffix("```") in Path("net.py").read_text()
 
 
 def test_only_what_applies_the_nets(dln: Callable[..., Any], line: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from dln.compiler.schema.tables import DTYPES
 from dln.options import OneOf, Some, Wrong, compiled, settings, takes
 from dln.printing.files import put
 from dln.printing.terminal import Terminal, plural
+from dln.reading.counts import headline
 from dln.running import beginning
 from dln.running.training import opened, select
 from dln.runtime.session import Session
@@ -79,7 +80,8 @@ def as_python(
             beginning.taken(terminal, session, weights)
             arrays = {k: np.array(session.params[k]) for k in made.plan.params}
     else:
-        text, arrays = page(made.plan, phases, source.text, source.path, made.spec.model.checks)
+        checks, said = made.spec.model.checks, headline(made.spec)
+        text, arrays = page(made.plan, phases, source.text, source.path, checks, said)
     path = Path(to or f"{made.spec.name}.py")
     put(path, text.encode(), FULL)
     lines, beside = text.count("\n"), path.with_suffix(".npz" if inference else ".data.npz")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 WIDTH = 100
@@ -10,20 +11,28 @@ CLOSES = {"(": ")", "[": "]", "{": "}"}
 
 def broken(code: str, width: int = WIDTH) -> list[str]:
     """A statement on as many lines as it takes: broken behind commas and operators inside of its
-    outermost brackets, further in by four.
+    outermost brackets, further in by four; in brackets of its own where it has none that serve.
 
     >>> broken("f(a, bb, cc)", 10)
-    ['f(', '    a, bb,', '    cc)']
+    ['f(a, bb,', '    cc)']
     """
     if len(code) <= width:
         return [code]
-    space = code[: len(code) - len(code.lstrip())]
     opened = opening(code, width)
-    if opened is None:
-        return [code]
-    rows, row = [code[: opened + 1]], f"{space}    "
+    rows = [code] if opened is None else folded(code, opened, width)
+    if max(map(len, rows)) > width and (
+        match := re.match(r"( *(?:\w+ [-+*/]?= |return ))(.*)$", code)
+    ):
+        return folded(f"{match[1]}({match[2]})", len(match[1]), width)
+    return rows
+
+
+def folded(code: str, opened: int, width: int) -> list[str]:
+    """A statement that is broken inside of the bracket at a place."""
+    space = code[: len(code) - len(code.lstrip())]
+    rows, row = list[str](), code[: opened + 1]
     for piece in pieces(code[opened + 1 :]):
-        if len(row) + len(piece) > width and row.strip():
+        if len(row) + len(piece.rstrip()) > width and row.strip():
             rows.append(row.rstrip())
             row = f"{space}    "
         row += piece if row.strip() else piece.lstrip()
@@ -35,8 +44,13 @@ def opening(code: str, width: int) -> int | None:
     before it where that is too far to the right."""
     depth = start = 0
     before: int | None = None
+    quote = ""
     for i, c in enumerate(code):
-        if c in CLOSES:
+        if quote:
+            quote = "" if c == quote and code[i - 1] != "\\" else quote
+        elif c in "'\"":
+            quote = c
+        elif c in CLOSES:
             start, depth = start if depth else i, depth + 1
         elif c in CLOSES.values():
             depth -= 1
@@ -65,15 +79,6 @@ def pieces(text: str) -> Iterator[str]:
 def remark(text: str, room: int) -> str:
     """A comment, cut to the room that there is."""
     return text if len(text) <= room else f"{text[: max(0, room - 3)].rstrip()}..."
-
-
-def commented(code: str, text: str, at: int = 58, width: int = WIDTH) -> list[str]:
-    """A statement with a comment behind it, which begins at a column where it can."""
-    rows = broken(code, width)
-    room = width - max(at, len(rows[0]) + 2) - 2
-    if text and room >= 12:
-        rows[0] = f"{rows[0].ljust(at - 2)}  # {remark(text, room)}"
-    return rows
 
 
 def packed(words: Iterable[str], lead: str, width: int = WIDTH) -> list[str]:
