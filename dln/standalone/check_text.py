@@ -26,7 +26,7 @@ def of_check(check: Checking, phases: Collection[str]) -> Iterator[str]:
     """A check: each of its expectations, or that it is not tested here."""
     asked = [e for e in check.expects if phases_known(e, phases)]
     if asked:
-        yield from broken(f"        print({dumps(ascii_text(check.text))})")
+        yield from broken(f"        print({dumps(remark(ascii_text(check.text), 82))})")
     for e in asked:
         sides = [side(e.left), side(e.right), "0" if e.within is None else side(e.within)]
         text = ascii_text(e.text)
@@ -55,8 +55,13 @@ def side(node: Node) -> str | None:
         return repr(value.tolist() if hasattr(value, "tolist") else value)
     if not is_clock(node) or not isinstance(asked := node["name"], PhaseNumber) or asked.best:
         return None
+    return number_of(asked)
+
+
+def number_of(asked: PhaseNumber) -> str:
+    """A number that a phase has left, as text: a count, or a report."""
     if asked.name in COUNTS:
-        return f'told["{asked.phase}"]["{asked.name}"]'
-    at = -1 if asked.at is None else asked.at
+        return f'float(told["{asked.phase}"]["{asked.name}"])'
+    at = -1 if asked.at is None else asked.at - 1 if asked.at < 0 else asked.at
     entry = "" if asked.entry is None else f"[{asked.entry}]"
     return f'told["{asked.phase}.{asked.name}"][{at}][2]{entry}'

@@ -46,7 +46,7 @@ def function(file: str, name: str) -> str:
 
 def names(node: ast.stmt) -> set[str]:
     """What a statement defines."""
-    if isinstance(node, ast.FunctionDef):
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return {node.name}
     targets = node.targets if isinstance(node, ast.Assign) else ()
     return {t.id for t in targets if isinstance(t, ast.Name)}

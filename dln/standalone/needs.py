@@ -9,8 +9,8 @@ from dln.runtime.device.kernels import KERNELS
 from dln.standalone.cutting import function
 
 PIECES = """
-    idx idx_of fields drawn pick philox uniform permutation replacement cast marks over estimate
-    report finished expect
+    idx idx_of fields drawn settled pick philox uniform permutation replacement cast marks over
+    estimate report heard fold finished expect
 """
 PRODUCTS = "gemm add_rows address lies openblas"
 ORDERS = "WORD words stream balanced even"
@@ -19,6 +19,7 @@ SOURCES = {
     **dict.fromkeys(PIECES.split(), "standalone/pieces.py"),
     **dict.fromkeys(PRODUCTS.split(), "runtime/device/openblas.py"),
     **dict.fromkeys(ORDERS.split(), "runtime/readers/sampling_order.py"),
+    **dict.fromkeys(("LineDescent", "search", "cubic"), "standalone/descent.py"),
     "windows": "standalone/program/layouts.py",
     "class_weights": "runtime/execution/programs.py",
 }

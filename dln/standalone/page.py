@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dln.compiler.model import Checking
-from dln.compiler.plan import PhaseSpec, Plan, Program, ProgramKind
+from dln.compiler.plan import PhaseSpec, Plan, Program, ProgramKey, ProgramKind
 from dln.standalone.check_text import ascii_text, check_lines
-from dln.standalone.data_text import DataText, Parts, parts_of
+from dln.standalone.data_text import DataText, Parts, parts_of, whole_keys, wholes_of
 from dln.standalone.needs import helpers, imports
+from dln.standalone.parts import keys_of
 from dln.standalone.program.layout import broken, packed, remark
-from dln.standalone.program.text import Written, function_text, ident, table, table_of
+from dln.standalone.program.text import WrittenProgram, function_text, ident, table, table_of
 from dln.standalone.refusing import refuse, refuse_applied
-from dln.standalone.training_text import PhaseText, keys_of
+from dln.standalone.training_text import PhaseText
 
 RULE = "-" * 87
 
@@ -33,8 +34,8 @@ class Page:
     phases: list[PhaseSpec]
     text: str
     path: str
-    made: dict[str, Written] = field(default_factory=dict)
-    alike: dict[str, Written] = field(default_factory=dict)
+    made: dict[str, WrittenProgram] = field(default_factory=dict)
+    alike: dict[str, WrittenProgram] = field(default_factory=dict)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     checks: Sequence[Checking] = ()
     folders: str = ""
@@ -127,7 +128,8 @@ class Page:
 
     def wanted(self, kind: str, program: Program) -> list[str] | None:
         """The values of a program that somebody reads."""
-        if kind == "step":
+        descends = any(b.key.startswith("grad:") for b in program.values)
+        if kind == "step" and not descends:
             return [b.key for b in program.values if b.key.startswith("watch:")]
         if kind == "init":
             return [b.key for b in program.values if b.key in self.moved]
@@ -143,7 +145,14 @@ class Page:
 
     @cached_property
     def parts(self) -> Parts:
-        return parts_of(self.plan, self.phases)
+        return parts_of(self.plan, self.phases, [self.first_key] if self.first_key else [])
+
+    @property
+    def wholes(self) -> bool:
+        """Whether a program reads whole parts of data."""
+        keys = [key for phase in self.phases for key in keys_of(self.plan, phase)]
+        keys += [self.first_key] if self.first_key is not None else []
+        return any(whole_keys(self.plan.programs[key]) for key in keys)
 
     @property
     def plain(self) -> bool:
@@ -160,7 +169,7 @@ class Page:
     def data(self) -> Iterator[str]:
         """What reads the data, and makes their fields."""
         yield header("data")
-        made = DataText(self.plan, self.parts, self.made)
+        made = DataText(self.plan, self.parts, self.made, self.wholes)
         if made.base:
             yield f"\nDATA = Path({dumps(made.base)})  # where the files of the data are"
         yield from self.programs(ProgramKind.DATA.of(name) for name in made.sets)
@@ -170,12 +179,17 @@ class Page:
 
     # ---- parameters and phases -----------------------------------------------------------------
 
+    @property
+    def first_key(self) -> ProgramKey | None:
+        """The program of first values."""
+        plan = self.plan
+        keys = map(ProgramKind.INIT.of, (plan.dtype, "float64", "float32"))
+        return next((k for k in keys if plan.params and k in plan.programs), None)
+
     def parameters(self) -> Iterator[str]:
         plan = self.plan
         yield header("parameters")
-        dtypes = (plan.dtype, "float64", "float32")
-        keys = map(ProgramKind.INIT.of, dtypes)
-        key = next((k for k in keys if plan.params and k in plan.programs), None)
+        key = self.first_key
         if key is None:
             yield "\ndef parameters(seed=0):"
             yield '    """There are none."""'
@@ -183,8 +197,12 @@ class Page:
             return
         list(self.programs([key]))  # it stands in the function below
         lines = self.made[str(key)].text.split("\n")
-        yield "\ndef parameters(seed=0, update=0):"
+        whole = wholes_of(plan.programs[key], self.parts)
+        yield f"\ndef parameters(seed=0, update=0{', data=None' * bool(whole)}):"
         yield lines[1]
+        if whole:
+            yield "    data = data or examples(seed)"
+            yield from broken(f"    whole = {{{', '.join(whole)}}}")
         back = next(i for i, line in enumerate(lines) if line.startswith("    return "))
         yield from lines[2:back]
         yield "    param = " + lines[back].removeprefix("    return ")
@@ -214,7 +232,12 @@ class Page:
         yield f"def train(seed=0, epochs=None, limit=None{self.folders}):"
         yield '    """Train all phases: the parameters, and all reports by phase and watch."""'
         more = ", folder" if self.folders else ""
-        yield f"    param, data, told = parameters(seed), examples(seed, limit{more}), {{}}"
+        key = self.first_key
+        if key is not None and whole_keys(self.plan.programs[key]):
+            yield f"    data, told = examples(seed, limit{more}), {{}}"
+            yield "    param = parameters(seed, 0, data)"
+        else:
+            yield f"    param, data, told = parameters(seed), examples(seed, limit{more}), {{}}"
         for phase in self.phases:
             yield f"    train_{ident(phase.name)}(param, data, told, seed, epochs)"
         yield "    return param, told"

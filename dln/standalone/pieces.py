@@ -48,6 +48,15 @@ def drawn(program: Any, raw: Any, rows: Any, real: Any) -> Any:
     return {**part, "draw": draw}
 
 
+def settled(part: Any, ends: Any) -> Any:
+    """A part whose sequences stay at their last step, past where each one ends."""
+    for key, end in ends.items():
+        array, steps = part[key], np.arange(part[key].shape[1])
+        steps = np.minimum(steps, part[end][:, None].astype(int) - 1)
+        part[key] = array[np.arange(len(array))[:, None], steps]
+    return part
+
+
 def pick(part: Any, which: Any, update: int) -> Any:
     """Some examples of a part, field by field: as they are, or as they are drawn at an update."""
     return part["draw"](which, update) if "draw" in part else {k: a[which] for k, a in part.items()}
@@ -116,12 +125,41 @@ def report(told: Any, name: str, update: int, epoch: int, value: Any) -> None:
     told.setdefault(name, []).append((update, epoch, np.asarray(value).tolist()))
 
 
-def finished(told: Any, phase: str, updates: int, epochs: int, seconds: float) -> None:
+def heard(rows: Any, first: Any, at: Any, entry: Any) -> Any:
+    """What an update hears of the reports of a watch; before there are any, what it was first."""
+    if rows and (at is None or at >= 0):
+        first = rows[-1 if at is None else min(at, len(rows) - 1)][2]
+    elif at is not None and len(rows) + at > 0:
+        first = rows[at - 1][2]
+    return first[entry or 0] if isinstance(first, list) else first
+
+
+def fold(rows: Any, what: str, sign: int, rules: Any, entry: Any) -> Any:
+    """What follows from all reports of a watch: how far back the best lies, or, of a plateau, by
+    what a rate is multiplied."""
+    factor, patience, least, cooldown = rules if what == "plateau" else (1, np.inf, *rules, 0)
+    best, at, bad, cooling, scale = np.inf, (0, 0), 0, 0, 1.0
+    for update, epoch, value in rows:
+        value, bad = sign * (value[entry or 0] if isinstance(value, list) else value), bad + 1
+        if value < best - least:
+            best, at, bad = value, (update, epoch), 0
+        if cooling:
+            cooling, bad = cooling - 1, 0
+        if bad >= patience:
+            scale, cooling, bad = scale * factor, int(cooldown), 0
+    last = rows[-1] if rows else (0, 0)
+    return scale if what == "plateau" else float(last[what == "epoch"] - at[what == "epoch"])
+
+
+def finished(
+    told: Any, phase: str, updates: int, epochs: int, seconds: float, ended: str = ""
+) -> None:
     """Say what a phase has come to."""
     told[phase] = {"updates": updates, "epochs": epochs, "seconds": seconds}
     last = {k: v[-1][2] for k, v in told.items() if k.startswith(f"{phase}.")}
     said = [f"{k[len(phase) + 1 :]} {v:.6g}" for k, v in last.items() if isinstance(v, float)]
-    print(f"{phase:<WIDE}  {epochs:>6}  {updates:>9,}  {seconds:>7.2f}  {', '.join(said)}".rstrip())
+    line = f"{phase:<WIDE}  {epochs:>6}  {updates:>9,}  {seconds:>7.2f}  {', '.join(said)}"
+    print("; ".join([line.rstrip(), ended] if ended else [line.rstrip()]))
 
 
 def expect(text: str, found: Any, sign: str, wanted: Any, within: Any = "") -> None:

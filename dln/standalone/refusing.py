@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dln.compiler.plan import DataSpec, PhaseSpec, Place, Plan, Program, ProgramKind, WatchReport
+from dln.compiler.plan import (
+    DataSpec,
+    PhaseNumber,
+    PhaseSpec,
+    Place,
+    Plan,
+    Program,
+    ProgramKind,
+    ReportFold,
+    WatchReport,
+)
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.source_map import placed
+from dln.standalone.parts import keys_of
 from dln.standalone.program.text import ident
-from dln.standalone.training_text import ORDERS, TIME, keys_of
+from dln.standalone.training_text import ORDERS
+from dln.standalone.watch_text import TIME
 
 Reason = tuple[str, Place | None]
 
@@ -29,7 +41,7 @@ def refuse_applied(plan: Plan) -> None:
     if not plan.applied:
         raise Fault(f"{plan.name} has no instance that could be applied", "", "E587").at(None)
     for applied in plan.applied.values():
-        for what, _ in of_program(plan.programs[applied.program], None, False):
+        for what, _ in of_program(plan.programs[applied.program], None):
             raise Fault(f"a file that stands alone cannot hold {what}", "", "E586").at(None)
 
 
@@ -42,26 +54,21 @@ def reasons(plan: Plan, phases: Sequence[PhaseSpec]) -> Iterator[Reason]:
     for key in map(ProgramKind.INIT.of, ("float64", "float32")):
         if plan.params and key in plan.programs:
             place = next(iter(plan.params.values())).place
-            yield from of_program(plan.programs[key], place, False)
+            yield from of_program(plan.programs[key], place)
     for phase in phases:
         for what, there in of_phase(plan, phase).items():
             if there:
                 yield f"{what} yet", phase.place
         for key in keys_of(plan, phase):
-            until = key in phase.until
-            yield from of_program(plan.programs[key], phase.place, until)
+            yield from of_program(plan.programs[key], phase.place)
         for on in (phase.on, *(w.on for w in phase.watches if w.on is not None)):
-            yield from of_data(plan.data[on.data], on.part)
-        for w in phase.watches:
-            if w.on is None and w.program is not None and (w.every or ("", ""))[1] != "update":
-                yield "a watch of this kind yet", w.place
+            yield from of_data(plan.data[on.data])
 
 
 def of_phase(plan: Plan, phase: PhaseSpec) -> dict[str, object]:
     """What a phase may have that a file cannot, and whether it does."""
-    by_update = any(w.every is not None and w.every[1] == "update" for w in phase.watches)
     return {
-        "a descent along lines": phase.descent,
+        "parameters that files hold": phase.loads,
         "updates in shards": phase.cuts,
         "what is handed to parameters with dead entries": any(
             plan.params[p].joins for p in phase.starts
@@ -69,34 +76,22 @@ def of_phase(plan: Plan, phase: PhaseSpec) -> dict[str, object]:
         f"examples in the order {phase.order}": phase.order not in ORDERS,
         "classes of data that are drawn": plan.data[phase.data].drawn
         and (phase.balanced or phase.weighed),
-        "steps that are done several times": phase.rounds,
-        "what a phase was at its best": phase.handed,
         "a phase that time ends": phase.duration[1] == "second",
-        "updates that hear of watches": phase.heard,
-        "an until beside watches of some updates": phase.until and by_update,
     }
 
 
-def of_program(program: Program, place: Place | None, until: bool) -> Iterator[Reason]:
+def of_program(program: Program, place: Place | None) -> Iterator[Reason]:
     """What a program asks that a file does not know."""
     for clock in program.clocks:
-        latest = isinstance(clock, WatchReport) and clock.at is None and clock.entry is None
-        if clock not in TIME and not (until and latest):
+        left = isinstance(clock, PhaseNumber) and not clock.best
+        if clock not in TIME and not left and not isinstance(clock, WatchReport | ReportFold):
             spoken = clock if isinstance(clock, str) else clock.spoken
             yield f"what depends on {spoken} yet", place
-    if any(b.place == "whole" for b in program.buffers):
-        yield "fields of whole parts yet", place
 
 
-def of_data(data: DataSpec, part: str) -> Iterator[Reason]:
+def of_data(data: DataSpec) -> Iterator[Reason]:
     """What is special about a data set."""
     if data.reader == "given":
         yield "data that are given from Python yet", data.place
-    if data.reader == "images":
-        yield "data that are read by images yet", data.place
-    if any(f.ends for f in data.fields):
-        yield "sequences of unequal lengths yet", data.place
-    if data.measured:
-        yield "what is measured of data yet", data.place
-    if data.stretch(part) is None:
-        yield "parts that are shuffled yet", data.place
+    if data.drawn and any(f.ends for f in data.fields):
+        yield "sequences of unequal lengths that are drawn yet", data.place

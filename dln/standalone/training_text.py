@@ -6,22 +6,14 @@ done.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from json import dumps
 
-from dln.compiler.plan import (
-    Clock,
-    PhaseSpec,
-    Plan,
-    Program,
-    ProgramKey,
-    ProgramKind,
-    WatchReport,
-    WatchSpec,
-    site_number,
-)
-from dln.standalone.data_text import Parts
+from dln.compiler.plan import DescentSpec, GradientValue, ProgramKey, ProgramKind, site_number
+from dln.standalone.parts import stateful
 from dln.standalone.program.layout import broken
-from dln.standalone.program.text import Written, ident
+from dln.standalone.program.text import ident
+from dln.standalone.watch_text import NOW, WatchText
 
 ORDERS = {
     "shuffled": "permutation(count, seed, {site}, epoch)",
@@ -33,26 +25,14 @@ ORDERS = {
 }
 """How the examples of an epoch are ordered; of one example there is one order."""
 
-TIME = ("epoch", "update", "progress", "looked")
-NOW, THEN = ("update", "epoch"), ("update + 1", "(update + 1) // per_epoch")
-"""The update and the epoch before an update, and after it."""
 
+class PhaseText(WatchText):
+    """Writes the function that trains a phase."""
 
-class PhaseText:
-    """Writes the function that trains a phase; `made` are the functions of programs, `parts` what
-    the parts of data are called, by data set, part and precision."""
-
-    def __init__(
-        self, plan: Plan, phase: PhaseSpec, made: Mapping[str, Written], parts: Parts, plain: bool
-    ) -> None:
-        self.plan, self.phase, self.made, self.parts = plan, phase, made, parts
-        self.plain = plain  # all is of one precision
-        self.step = plan.programs[phase.step]
-        self.real = f"np.{self.step.dtype}"
-        self.summed = [w for w in phase.watches if w.on is None and w.program is None]
-        self.before = [w for w in phase.watches if w.on is None and w.program is not None]
-        self.over = [w for w in phase.watches if w.on is not None]
-        self.drawn_any = any(plan.data[name].drawn for name, _, _ in parts)
+    @property
+    def real(self) -> str:
+        """The precision of the phase."""
+        return f"np.{self.plan.programs[self.phase.step].dtype}"
 
     def lines(self) -> Iterator[str]:
         """The function, line by line."""
@@ -60,7 +40,7 @@ class PhaseText:
         yield f"def train_{ident(name)}(param, data, told, seed=0, epochs=None):"
         yield f'    """{self.said()}"""'
         own = ("seed, ", f"{p.seed}, ") if p.seed is not None else ("", "")
-        part = self.part(p.data, p.part, self.step)
+        part = self.part(p.data, p.part, self.plan.programs[p.step])
         yield f'    {own[0]}part, began = {own[1]}data["{part}"], time.perf_counter()'
         each = "count // batch" if p.order == "stream" else "-(-count // batch)"
         count = self.size("part", p.data)
@@ -70,16 +50,39 @@ class PhaseText:
             yield f"    count = {count}; batch = min({p.batch}, count); per_epoch = {each}"
         yield self.total()
         yield from self.begin()
-        for w in (*self.before, *self.over):
+        watches = [w for w in p.watches if w in self.heard_first or w not in self.summed]
+        for w in watches:
             yield from self.watch(w)
-        if self.summed:
-            names = [f"{ident(w.name)}_sum" for w in self.summed]
-            seen = [f"{ident(w.name)}_seen" for w in self.summed]
-            zeros = ["np.zeros(())"] * len(names) + ["0"] * len(seen)
-            yield from broken(f"    {', '.join([*names, *seen])} = {', '.join(zeros)}")
-        if p.duration[0]:
+        if p.handed:
+            yield from self.better()
+        yield from self.first()
+        for name in (ident(w.name) for w in self.summed):
+            yield f"    {name}_sum, {name}_seen = np.zeros(()), 0"
+        if p.descent is not None:
+            yield from self.descent(p.descent)
+        elif p.duration[0]:
             yield from self.loop()
         yield from self.end()
+
+    def descent(self, d: DescentSpec) -> Iterator[str]:
+        """A loop whose updates search along lines, all at the same examples."""
+        names = ("c1", "c2", "trials", "grad_tol", "change_tol")
+        rules = {name: getattr(d, name) for name in names}
+        listed = ", ".join(f'param["{path}"]' for path in d.params)
+        yield f"    epoch = 0; order = {self.order_of()}; which = order[:batch]"
+        yield from broken(f"    rules = {rules!r}".replace("'", '"'))
+        slopes = [str(GradientValue(path)) for path in d.params]
+        yield from broken(f"    slopes = {dumps(slopes)}")
+        yield from broken(f"    descent = LineDescent([{listed}], slopes, state, rules)")
+        yield "    for update in range(total):"
+        yield "        epoch, place = divmod(update, per_epoch)"
+        if self.drawn_any:
+            yield f"        some = {self.pick('part', 'which')}"
+        some = "some" if self.drawn_any else "part[{}][which]"
+        call = self.call(self.phase.step, n="len(which)", some=some)
+        yield from broken(f"        descent.iterate(lambda: {call})")
+        yield from self.sums("descent.left", 2)
+        yield from self.after(ended="descent.ended")
 
     def loop(self) -> Iterator[str]:
         """What is done at each update."""
@@ -91,6 +94,7 @@ class PhaseText:
             if w.every is not None and w.every[1] == "update":
                 k = w.every[0]
                 yield from self.take(w, NOW, f"update % {k} == 0" if k > 1 else "")
+        yield from self.best(before=True)
         yield from self.until(before=True)
         yield from self.update()
         yield from self.after()
@@ -104,53 +108,11 @@ class PhaseText:
         plural = "" if count == 1 else "s"
         return f"{place}train {p.name}, {count:,} {unit}{plural}, {size}, in the order {p.order}."
 
-    def part(self, data: str, part: str, program: Program) -> str:
-        return self.parts[data, part, program.dtype]
-
-    def size(self, part: str, data: str) -> str:
-        """The number of examples of a part of a data set."""
-        d = self.plan.data[data]
-        name = (d.raw[0].name or "raw") if d.drawn else d.fields[0].name
-        return f'len({part}["{name}"])'
-
-    def pick(self, part: str, which: str, data: str) -> str:
-        """Some examples of a part, field by field."""
-        if self.drawn_any:
-            return f"pick({part}, {which}, update)"
-        return f"{{k: a[{which}] for k, a in {part}.items()}}"
-
     def total(self) -> str:
         count, unit = self.phase.duration
         if unit == "epoch":
             return f"    total = ({count} if epochs is None else epochs) * per_epoch"
         return f"    total = {count} if epochs is None else min({count}, epochs * per_epoch)"
-
-    # ---- calls ---------------------------------------------------------------------------------
-
-    def call(
-        self, key: ProgramKey, at: tuple[str, str] = NOW, state: str = "state", n: str = "1",
-        some: str = "some",
-    ) -> str:  # fmt: skip
-        """The call of the function of a program, at an update of an epoch."""
-        program = self.plan.programs[key]
-        kind = str(key).partition(":")[0]
-        at = ("0", "0") if kind in ("states", "start") else at
-        known = {"update": at[0], "epoch": at[1], "progress": f"({at[0]}) / total"}
-        if at[0].isidentifier():
-            known["progress"] = f"{at[0]} / total"
-        clocks = dict[Clock, str](known.items()) | {"looked": "True"}
-        for c in program.clocks:
-            if not isinstance(c, str):
-                clocks[c] = self.heard(c)
-        param = (
-            "param" if self.plain or key in self.phase.steps else f"cast(param, np.{program.dtype})"
-        )
-        return self.made[str(key)].call(some, clocks, param=param, state=state, n=n)
-
-    def heard(self, c: object) -> str:
-        """What is known of a watch."""
-        assert isinstance(c, WatchReport)
-        return f'told["{self.phase.name}.{c.watch}"][-1][2]'
 
     # ---- the beginning -------------------------------------------------------------------------
 
@@ -164,7 +126,7 @@ class PhaseText:
             yield f"    param.update(cast({{k: param[k] for k in mine}}, {self.real}))"
         start = programs.find(ProgramKind.START.of(p.name))
         if p.starts and start is not None:
-            yield f"    for path, array in {self.call(start_key(p))}.items():"
+            yield f"    for path, array in {self.call(ProgramKind.START.of(p.name))}.items():"
             yield "        param[path][...] = array"
         if not stateful(self.plan, p):
             return
@@ -180,10 +142,14 @@ class PhaseText:
             value = f'class_weights(part["{by}"], len(state["{path}"]))'
             yield from broken(f'    state["{path}"][...] = {value}')
 
-    def order(self) -> Iterator[str]:
+    def order_of(self) -> str:
+        """The order of an epoch."""
         p = self.phase
-        site = site_number(f"{p.name}.order")
-        form = ORDERS[p.order].format(site=site, by=p.balanced)
+        return ORDERS[p.order].format(site=site_number(f"{p.name}.order"), by=p.balanced)
+
+    def order(self) -> Iterator[str]:
+        """The order of an epoch, and what is done when one begins."""
+        p, form = self.phase, self.order_of()
         if not p.carried and not p.estimates:
             yield f"        if place == 0: order = {form}"
             return
@@ -207,7 +173,7 @@ class PhaseText:
     def update(self) -> Iterator[str]:
         """The update itself."""
         if self.drawn_any:
-            yield f"        some = {self.pick('part', 'which', self.phase.data)}"
+            yield f"        some = {self.pick('part', 'which')}"
         p = self.phase
         if p.rounds:
             turns = list(dict.fromkeys(p.rounds))
@@ -221,8 +187,12 @@ class PhaseText:
                 yield from self.one(key, "            ")
         else:
             yield from self.one(p.step, "        ")
+        yield from self.sums("left", len(self.made[str(p.step)].gives))
+
+    def sums(self, left: str, values: int) -> Iterator[str]:
+        """What an update has left of watches, of so many values, is added up."""
         for w in self.summed:
-            value = "left" if len(self.made[str(p.step)].gives) == 1 else f'left["watch:{w.name}"]'
+            value = left if values == 1 else f'{left}["watch:{w.name}"]'
             seen = "len(which)" if w.per_example else "1"
             yield f"        {ident(w.name)}_sum = {ident(w.name)}_sum + {value}"
             yield f"        {ident(w.name)}_seen += {seen}"
@@ -232,125 +202,23 @@ class PhaseText:
         some = "some" if self.drawn_any else "part[{}][which]"
         yield from broken(f"{space}{left}{self.call(key, n='len(which)', some=some)}")
 
-    # ---- watches -------------------------------------------------------------------------------
-
-    def watch(self, w: WatchSpec) -> Iterator[str]:
-        """A function that takes a watch."""
-        key = w.program or ProgramKind.WATCH.of(self.phase.name, w.name)
-        program = self.plan.programs[key]
-        own = w.on is not None and w.stream is not None
-        at = ("update", "epoch")
-        part = "part"
-        head = "update, epoch" + (", which" if w.on is None else "")
-        yield f"    def {ident(w.name)}({head}):"
-        if w.on is not None:
-            part = f'data["{self.part(w.on.data, w.on.part, program)}"]'
-            rows, number = w.stream, self.size(part, w.on.data)
-            yield f"        which = np.arange({number})" if not rows else (
-                f"        which = stream({number}, {rows})")  # fmt: skip
-            if own and w.carried:
-                shapes = ", ".join(f'"{path}": {shape}' for path, shape in w.carried.items())
-                yield from broken(f"        shapes = {{{shapes}}}")
-                real = f"np.{program.dtype}"
-                yield f"        own = {{k: np.zeros(shape, {real}) for k, shape in shapes.items()}}"
-        size = f"{program.capacity}" if w.per_example and w.on is not None else "len(which)"
-        size = str(w.stream) if own else size
-        call = self.call(key, at, "own" if own and w.carried else "state", "len(which)")
-        yield from broken(f"        program = lambda some: {call}")
-        value = f"over(program, {part}, which, {size}, update)"
-        if not w.total:
-            value += " / len(which)" if w.per_example else f" / (len(which) // {size})" * own
-        yield from broken(f"        value = {value}")
-        row = "(update, epoch, value.tolist())"
-        yield f'        told.setdefault("{self.phase.name}.{w.name}", []).append({row})'
-
-    def after(self) -> Iterator[str]:
-        """Watches after an update, and whether the phase is over."""
-        for unit in ("update", "epoch"):
-            for w in (*self.summed, *self.over):
-                if w.every is not None and w.every[1] == unit:
-                    yield from self.take(w, THEN, self.due(w))
-        yield from self.until()
-
-    def until(self, before: bool = False) -> Iterator[str]:
-        """Whether the phase is over, where something was reported."""
-        watches = self.before if before else (*self.summed, *self.over)
-        due = [] if before else ["place + 1 == per_epoch"]
-        count = "update" if before else "(update + 1)"
-        for w in watches:
-            if w.every is not None and w.every[1] == "update":
-                due.append(f"{count} % {w.every[0]} == 0" if w.every[0] > 1 else "True")
-        if not self.phase.until or not due:
-            return
-        test = "True" if "True" in due else " or ".join(due)
-        space = "        "
-        for key in self.phase.until:
-            clocks = [c for c in self.plan.programs[key].clocks if isinstance(c, WatchReport)]
-            there = [f'"{self.phase.name}.{c.watch}" in told' for c in clocks]
-            asked = [f"({test})" if " or " in test and there else test] * (test != "True")
-            asked += dict.fromkeys(there)
-            call = self.call(key, NOW if before else THEN)
-            yield from broken(f"{space}if {' and '.join([*asked, call])}:")
-            yield f"{space}    total = {'update' if before else 'update + 1'}"
-            yield f"{space}    break"
-
-    def due(self, w: WatchSpec) -> str:
-        assert w.every is not None
-        k, unit = w.every
-        if unit == "update":
-            return f"(update + 1) % {k} == 0" if k > 1 else ""
-        each = f" and (epoch + 1) % {k} == 0" if k > 1 else ""
-        return f"place + 1 == per_epoch{each}"
-
-    def take(
-        self, w: WatchSpec, at: tuple[str, str], test: str, space: str = "        "
-    ) -> Iterator[str]:
-        """A watch is taken where the test holds."""
-        if test:
-            yield f"{space}if {test}:"
-            space += "    "
-        name = ident(w.name)
-        if w not in self.summed:
-            yield f"{space}{name}({', '.join(at)}{', which' * (w.on is None)})"
-            return
-        value = f"{name}_sum" if w.total else f"{name}_sum / {name}_seen"
-        said = f'"{self.phase.name}.{w.name}", {", ".join(at)}, {value}'
-        yield from broken(f"{space}report(told, {said})")
-        yield f"{space}{name}_sum, {name}_seen = np.zeros(()), 0"
-
     def end(self) -> Iterator[str]:
-        """Watches of the whole phase, and those that were never due."""
-        name = self.phase.name
+        """What is handed on, watches of the whole phase, and those that were never due."""
+        name, over = self.phase.name, ("total", "total // per_epoch")
+        if self.phase.handed:
+            yield '    if kept and kept["update"] != total:'
+            yield '        for (held, k), values in zip(mine, kept["values"]):'
+            yield "            held[k][...] = values"
         for w in (*self.summed, *self.over):
             asked = [f'"{name}.{w.name}" not in told'] * bool(w.every)
             asked += [f"{ident(w.name)}_seen"] * (w in self.summed)
-            yield from self.take(w, ("total", "total // per_epoch"), " and ".join(asked), "    ")
+            yield from self.take(w, over, " and ".join(asked), "    ")
+        for w in self.before:
+            yield f'    if "{name}.{w.name}" not in told and total:'
+            yield "        epoch, place = divmod(total, per_epoch)"
+            yield f"        order = {self.order_of()}"
+            yield "        which = order[place * batch : (place + 1) * batch]"
+            yield from self.take(w, over, "", "        ")
         ended = "total, total // per_epoch, time.perf_counter() - began"
+        ended += ", descent.ended" * (self.phase.descent is not None)
         yield f'    finished(told, "{name}", {ended})'
-
-
-def start_key(phase: PhaseSpec) -> ProgramKey:
-    return ProgramKind.START.of(phase.name)
-
-
-def keys_of(plan: Plan, phase: PhaseSpec) -> Iterator[ProgramKey]:
-    """The programs that a phase runs, in the order in which they are read."""
-    wanted = {ProgramKind.START: phase.starts, ProgramKind.STATES: stateful(plan, phase)}
-    for kind, there in wanted.items():
-        if there and kind.of(phase.name) in plan.programs:
-            yield kind.of(phase.name)
-    if phase.duration[0]:
-        yield from phase.steps
-    for w in phase.watches:
-        if w.program is not None:
-            yield w.program
-    yield from phase.until
-    yield from (spec.program for spec in phase.estimates)
-
-
-def stateful(plan: Plan, phase: PhaseSpec) -> bool:
-    """Whether a phase has states that its programs read."""
-    keys = (*phase.steps, *phase.until, *(w.program for w in phase.watches if w.program))
-    if phase.estimates or phase.weighed:
-        return True
-    return any(b.place == "state" for key in keys for b in plan.programs[key].buffers)

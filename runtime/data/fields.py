@@ -38,7 +38,7 @@ from dln.runtime.execution.programs import Programs
 from dln.runtime.execution.store import put
 from dln.runtime.readers import handed, readers
 from dln.runtime.readers.binary import cut
-from dln.runtime.readers.dealing import Told
+from dln.runtime.readers.dealing import Told, dealt
 from dln.runtime.readers.frames import numbered
 from dln.runtime.readers.given import held, settled
 from dln.runtime.readers.npz.file_rows import FileRows, in_files, mapped_array
@@ -89,6 +89,11 @@ class Fields:
         if key not in self._rows:
             self._rows[key] = rows_of(spec, part, self._labels(spec, part), limit)
         return self._rows[key]
+
+    def as_dealt(self, spec: DataSpec, part: str) -> NDArray[np.int64]:
+        """The numbers of the examples of a part [n], in the order in which they were dealt out."""
+        order, pieces = dealt(spec.division, self._labels(spec, part))
+        return order[np.isin(pieces[order], spec.parts[part].pieces)]
 
     def _labels(self, spec: DataSpec, part: str) -> Told:
         """The classes and groups by which a set is divided, [n], where they are to be known of a
@@ -222,7 +227,7 @@ class Fields:
         made = {b.key: b.kind for b in program.values}
         whole = [f.name for f in spec.fields if f.kind == "index" and made[f.name] == "real"]
         ends = {f.name: f.ends for f in spec.fields if f.timed and f.ends}
-        fillers, known = WeakKeyDictionary[Bound, Fill](), self._known(program)
+        fillers, known = WeakKeyDictionary[Bound, Fill](), self.known(program)
 
         def drawn(indices: DeviceArray, update: float) -> dict[str, DeviceArray]:
             n = len(indices)
@@ -240,8 +245,9 @@ class Fields:
 
     # ---- measured over a part ------------------------------------------------------------------
 
-    def _known(self, program: Program) -> dict[str, NDArray[np.float64]]:
-        """What is put into the inputs of a program that hold what is measured."""
+    def known(self, program: Program) -> dict[str, NDArray[np.float64]]:
+        """What is put into the inputs of a program that hold what is measured, by input, each of
+        the shape of an example."""
         found = {}
         for b in program.inputs:
             if (asked := MeasuredInput.parse(b.key)) is not None:
@@ -319,7 +325,7 @@ class Fields:
         program's own arrays, which hold the next chunk soon. Its memory is given back at the end.
         """
         executable = self.programs.executable(kind.of(spec.name, at))
-        clocks, known = self.programs.clocks(executable.program), self._known(executable.program)
+        clocks, known = self.programs.clocks(executable.program), self.known(executable.program)
         size = CHUNK if spec.drawn else STILL
         for low in range(0, rows.count, size):  # a full one first, so that memory is taken once
             n = min(size, rows.count - low)

@@ -22,7 +22,8 @@ from dln.standalone.page import page
 SLOW = ("autoencoder", "feedforward", "vanishing", "backprop", "dbn_finetuned", "stacked_denoising",
         "resnet", "vae", "pinn", "som", "rbm", "dbn", "lenet5", "char_rnn",
         "min_char_rnn", "rnn_modes", "perceptron", "softmax", "hello", "long_lag", "lstm_variants",
-        "transformer", "skipgram", "contrast")  # fmt: skip
+        "transformer", "skipgram", "contrast", "adding1997", "bidirectional", "crf", "wgan",
+        "translation", "sparse_autoencoder", "stacked_autoencoder", "dbn_updown")  # fmt: skip
 
 
 MIXED = """data points = rows([[0, 1, 0], [1, 3, 1], [2, 5, 0], [3, 7, 1], [4, 9, 1], [5, 8, 0]]) {
@@ -167,8 +168,9 @@ def test_only_what_applies_the_nets(dln: Callable[..., Any], line: Path, tmp_pat
 
 
 def test_what_cannot_stand_alone_is_refused(dln: Callable[..., Any]) -> None:
-    got = dln("emit", "sparse_autoencoder", "--to", "net.py")
-    assert got.code == 2 and "E586" in got.err and "sparse_autoencoder.dln:" in got.err
+    Path("timed.dln").write_text(MIXED.replace("for 3 epochs", "for 3 seconds"))
+    got = dln("emit", "timed.dln", "--to", "net.py")
+    assert got.code == 2 and "E586" in got.err and "timed.dln:11" in got.err
     assert not Path("net.py").exists()
     assert "E587" in dln("emit", "activations").err
     assert "--to net.py" in dln("emit", "mlp", "--to", "net.txt").err

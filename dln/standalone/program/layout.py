@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 WIDTH = 100
+OPERATORS = ("* ", "+ ", "//", "- ", "if", "an")
+"""How operators begin, before which a line may be broken."""
 CLOSES = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -21,7 +23,7 @@ def broken(code: str, width: int = WIDTH) -> list[str]:
     opened = opening(code, width)
     rows = [code] if opened is None else folded(code, opened, width)
     if max(map(len, rows)) > width and (
-        match := re.match(r"( *(?:\w+ [-+*/]?= |return ))(.*)$", code)
+        match := re.match(r"( *(?:\w+(?:, \w+)* [-+*/]?= |return ))(.*)$", code)
     ):
         return folded(f"{match[1]}({match[2]})", len(match[1]), width)
     return rows
@@ -62,15 +64,18 @@ def opening(code: str, width: int) -> int | None:
 
 
 def pieces(text: str) -> Iterator[str]:
-    """A text cut behind each comma and before each operator that stands in no text of its own."""
-    piece, quote = "", ""
+    """A text that stands in a bracket, cut behind each comma and before each operator that stands
+    in no text of its own, nor behind the bracket."""
+    piece, quote, depth = "", "", 1
     for i, c in enumerate(text):
         piece += c
         if quote:
-            quote = "" if c == quote else quote
+            quote = "" if c == quote and text[i - 1] != "\\" else quote
         elif c in "'\"":
             quote = c
-        elif c == "," or c == " " and text[i + 1 : i + 3] in ("* ", "+ ", "// ", "- "):
+        elif c in CLOSES or c in CLOSES.values():
+            depth += 1 if c in CLOSES else -1
+        elif depth > 0 and (c == "," or c == " " and text[i + 1 : i + 3] in OPERATORS):
             yield piece
             piece = ""
     yield piece

@@ -56,7 +56,7 @@ def short(buffer: Buffer) -> str:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenProgram:
     """A function of the file: its name and text, what it asks for, each as its kind and key, and
     the keys of what it gives; one value is given as it is, several by their keys."""
 
@@ -73,7 +73,7 @@ class Written:
         given, form = [], some if "{}" in some else f"{some}[{{}}]"
         for kind, key in self.asks:
             if kind == "input":
-                given.append(form.format(dumps(str(key))))
+                given.append(more.get(str(key)) or form.format(dumps(str(key))))
             else:
                 given.append((clocks or {})[key] if kind == "clock" else more.get(kind, kind))
         return f"{self.name}({', '.join(given)})"
@@ -99,7 +99,7 @@ class FunctionText:
     def written(
         self, called: str, said: str, wanted: Collection[str] | None, always: bool,
         rounded: Collection[str] = (),
-    ) -> Written:  # fmt: skip
+    ) -> WrittenProgram:  # fmt: skip
         """The function, which gives the values of some keys, of all if none are said; `always` by
         their keys."""
         program, reader = self.program, ProgramReader.of(self.program)
@@ -127,7 +127,7 @@ class FunctionText:
         asks = self.asked(reads, [*rows, back])
         wholes = tuple(b.key for b in self.takes if b.place == "whole")
         inputs = tuple(self.names[b.name] for b in self.takes if b.place == "input")
-        return Written(called, "\n".join(out), tuple(asks), tuple(now), inputs, wholes)
+        return WrittenProgram(called, "\n".join(out), tuple(asks), tuple(now), inputs, wholes)
 
     # ---- names ---------------------------------------------------------------------------------
 
@@ -359,7 +359,7 @@ def cut(text: str, size: int) -> Iterator[str]:
 def function_text(
     program: Program, called: str, said: str, own: str, texts: Mapping[str, str],
     wanted: Collection[str] | None = None, always: bool = False, rounded: Collection[str] = (),
-) -> Written:  # fmt: skip
+) -> WrittenProgram:  # fmt: skip
     """A program as a function of a name, which says something of itself; `own` is the file of the
     spec, `wanted` the keys of the values that are given back, `always` by their keys, some of them
     `rounded` to whole numbers."""
