@@ -32,7 +32,6 @@ class Lanes:
         self.allowed = allowed()
         self.clock = perf_counter
         self._given: list[SimpleQueue[Call]] = []
-        self._done: SimpleQueue[None] = SimpleQueue()
         self._chosen: dict[Hashable, Governor] = {}
 
     @property
@@ -70,12 +69,17 @@ class Lanes:
     def run(self, calls: Sequence[Call]) -> list[Exception | None]:
         """Run as many calls as there are threads, or fewer, side by side: what each has raised."""
         raised: list[Exception | None] = [None] * len(calls)
+        done: SimpleQueue[None] = (
+            SimpleQueue()
+        )  # of this run alone: another may have been broken off
 
         def caught(i: int) -> None:
             try:
                 calls[i]()
             except Exception as error:
                 raised[i] = error
+            finally:
+                done.put(None)
 
         while len(self._given) < len(calls) - 1:
             self._given.append(SimpleQueue())
@@ -84,12 +88,11 @@ class Lanes:
             context = copy_context()  # what is an error, among other things
             self._given[i - 1].put(partial(context.run, caught, i))
         caught(0)
-        for _ in calls[1:]:
-            self._done.get()
+        for _ in calls:
+            done.get()
         return raised
 
     def _serve(self, given: SimpleQueue[Call]) -> None:
         """What a thread does: one call after the other, as they come."""
         while True:
             given.get()()
-            self._done.put(None)
