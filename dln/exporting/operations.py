@@ -134,8 +134,11 @@ def row_cumsum(w: OnnxWriter, node: Node) -> OnnxValue:
 
 def row_onehot(w: OnnxWriter, node: Node) -> OnnxValue:
     """What points at no place, as an index that is missing does, gives zeros: OneHot would count
-    it from the end."""
+    it from the end. In double precision onnxruntime has none."""
     (at,), size = node.operands, Size.of(node["size"]).value or 0
+    if products.certain(at) and w.made.dtype == "float32":
+        ends = (w.number(size, "index"), w.number([0, 1]))
+        return w.whole(w.call("OneHot", w.full(at), *ends, axis=-1), node)
     places = w.number(np.arange(size), "index")
     each = w.call("Unsqueeze", w.full(at), w.ints(len(at.type.shape)))
     return w.whole(w.cast(w.call("Equal", each, places), w.made.dtype), node)

@@ -123,7 +123,7 @@ def matmul(w: OnnxWriter, node: Node) -> OnnxValue | None:
     g = Groups.of(node["left"], node["right"], out)
     if len(g.inner) != 1:
         return None
-    for a, left, b, right in sides(node):
+    for a, left, b, right in sorted(sides(node), key=lambda side: -len(side[1])):
         mine = [x for x in out if x in left and x not in right]
         theirs = [x for x in out if x in right and x not in left]
         if left[-1] != g.inner[0] or len(theirs) > 1 or out != (*left[:-1], *theirs):
