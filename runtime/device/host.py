@@ -75,7 +75,8 @@ class Host:
             return None
         threads = _threads(most)
         threads.called()
-        return threads.governor((program.text, program.buffers, n), self.asked is not None)
+        key = hash((program.text, program.buffers)), n  # which keeps no text alive
+        return threads.governor(key, self.asked is not None)
 
     def beside(self, program: Program, n: int, parts: int) -> Governor | None:
         """Who chooses whether so many parts of an update on n examples go side by side; nobody
