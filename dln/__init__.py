@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dln.applying.session import open as open
     from dln.grammar.diagnostics import DlnError as DlnError
     from dln.grammar.diagnostics import Problem as Problem
+    from dln.runtime.checkpoint.rundir import RunDirectory
     from dln.spec import Compiled as Compiled
     from dln.spec import Spec as Spec
     from dln.spec import load as load
@@ -28,10 +29,18 @@ def __getattr__(name: str) -> object:
         from dln.grammar import diagnostics  # late: a command has hold of Ctrl-C before that
 
         return getattr(diagnostics, name)
+    from dln import spec  # late: `dln --help` needs no compiler
+
+    spec.Compiled.describe = _described
     if name == "open":
         from dln.applying.session import open  # late: NumPy
 
         return open
-    from dln import spec  # late: `dln --help` needs no compiler
-
     return getattr(spec, name)
+
+
+def _described(compiled: "Compiled", rundir: "RunDirectory", seed: int) -> None:
+    """What `open` asks of the directory of a run is written into one that Python trains in."""
+    from dln.running.recording import from_python  # late: seldom asked for
+
+    from_python(compiled, rundir, seed)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dln.compiler.schema import arguments
 from dln.compiler.schema.headers import DataSource, Schema
@@ -295,6 +295,7 @@ class Compiled(Record):
     backend: str
     threads: int | None
     memory_limit: int | None = None
+    describe: ClassVar[Callable[..., None] | None] = None  # of those that Python loads: `dln`
 
     @arguments.verb
     def session(self, seed: int = 0, read: Read | None = None, comm: object = None) -> Session:
@@ -308,8 +309,10 @@ class Compiled(Record):
         from dln.runtime.opening import opened  # late: NumPy
 
         flags, arrays = read_flags(), self.spec.arrays
-        return opened(self.plan, self.backend, self.threads, seed, read, self.memory_limit, arrays,
+        made = opened(self.plan, self.backend, self.threads, seed, read, self.memory_limit, arrays,
                       comm, flags.poison, flags.direct)  # fmt: skip
+        made.describe = self.describe
+        return made
 
     @arguments.verb
     def text(self, program: str | None = None) -> str:

@@ -8,7 +8,7 @@ that are none; those of `readers`, `data` and `training.resume` besides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from os import PathLike
@@ -21,7 +21,7 @@ from dln.compiler.schema import arguments
 from dln.grammar.diagnostics import Fault, nearest
 from dln.runtime.checkpoint import checkpoint, foreign
 from dln.runtime.checkpoint.foreign import Fitted
-from dln.runtime.checkpoint.rundir import Restored
+from dln.runtime.checkpoint.rundir import LOG, Restored, RunDirectory
 from dln.runtime.data.class_names import class_names, names_for
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.data.fields import Fields, Read
@@ -53,7 +53,8 @@ class Session:
 
     `seed` decides every draw and every order of examples. `read` takes the place of reading files
     each time, as a cache does. `keep_before` names the phases whose first minibatch and
-    parameters at both ends are kept in their results, for checks. `given` are the examples that
+    parameters at both ends are kept in their results, for checks. `describe` is told of each new
+    run directory that something is trained in. `given` are the examples that
     data sets are handed. Of more memory than
     `memory_limit` bytes of the whole process nothing is taken: E523. Several `ranks`, each with a
     session of its own, share out what is trained: all ask the same of theirs, in the same order.
@@ -79,6 +80,7 @@ class Session:
         self.results, self.updates = self.state.results, self.state.updates
         self.keep_before: set[str] = set()
         self._functions = CallableInstances(self.programs)
+        self.describe: Callable[[RunDirectory, int], None] | None = None
         self.affordable(())
         with placed(plan.texts):
             self.programs.draw_params()
@@ -209,6 +211,10 @@ class Session:
             if idle := same_plan(self.state):
                 options = checked(options)
                 tell(list(options.get("hooks") or ()), "note", idle)
+            rundir = options.get("rundir")
+            if self.describe is not None and type(rundir) is RunDirectory:  # a replay has none
+                if self.ranks.index == 0 and not (rundir.path / LOG).exists():
+                    self.describe(rundir, self.seed)
             train_phases(self.state, self.datasets, specs, options, self.keep_before)
         return self.results[phase] if isinstance(phase, str) else self.results
 

@@ -165,7 +165,7 @@ def _state(folder: Path, records: list[dict[str, Any]]) -> tuple[str, str]:
     if event in ENDS:
         problems = last.get("problems") or [{}]
         return ENDS[event], str(problems[0].get("message", "")) if event == "failed" else ""
-    if event == "end" and not any(r.get("event") == "run" for r in records):
+    if event == "end" and not any(r.get("event") == "run" and not r.get("python") for r in records):
         return "complete", ""  # trained from Python, which says no more
     lately = time.time() - (folder / LOG).stat().st_mtime < LATELY
     return ("running?", "") if lately else ("interrupted", "")

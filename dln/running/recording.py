@@ -11,6 +11,7 @@ from typing import Any
 from dln.compiler.plan import Plan
 from dln.kept import answered
 from dln.printing.terminal import plain, present
+from dln.reading.resolved import resolved
 from dln.runtime.checkpoint.checkpoint import sha256
 from dln.runtime.checkpoint.rundir import (
     MANIFEST,
@@ -28,6 +29,8 @@ from dln.spec import Compiled, Spec, specs_folder
 
 WORDS = ("data", "epochs", "limit", "phase", "slow", "dtype", "backend", "threads", "seed")
 """The settings of a run that its log holds, beside the constants."""
+PYTHON = "python"
+"""What the log of a run says that Python trained."""
 LATER = ("shards",)
 """Settings that came later: the log holds those that were given."""
 
@@ -37,18 +40,19 @@ Begun = Mapping[str, Any] | None
 
 
 def manifest_of(
-    spec: Spec, compiled: Compiled, given: Settings, resolved: str, begun: Begun = None
-) -> dict[str, Any]:
-    """What the manifest of a run holds."""
+    spec: Spec, compiled: Compiled, given: Settings, text: str, begun: Begun = None,
+    files: bool = True,
+) -> dict[str, Any]:  # fmt: skip
+    """What the manifest of a run holds; `files` with the hashes of those of data."""
     plan = compiled.plan
     return {
         "seed": given.seed, "threads": given.threads, "backend": given.backend,
         "dtype": plan.dtype, "constants": dict(spec.constants), "fingerprint": plan.fingerprint,
-        "resolved": sha256(resolved.encode()),
+        "resolved": sha256(text.encode()),
         "sources": {_called(path, spec): sha256(text.encode()) for path, text in
                     plan.texts.items()},
-        "data": data_hashes(compiled), **({} if begun is None else {"from": begun}),
-        **of_tables(plan),
+        "data": data_hashes(compiled) if files else {},
+        **({} if begun is None else {"from": begun}), **of_tables(plan),
     }  # fmt: skip
 
 
@@ -62,16 +66,37 @@ def of_tables(plan: Plan) -> dict[str, Any]:
 
 
 def written(
-    rundir: RunDirectory, spec: Spec, compiled: Compiled, given: Settings, path: str, resolved: str,
+    rundir: RunDirectory, spec: Spec, compiled: Compiled, given: Settings, path: str, text: str,
     begun: Begun = None,
 ) -> None:  # fmt: skip
     """Write the texts and the manifest of a run, and into its log what it was asked for."""
-    manifest = manifest_text(**manifest_of(spec, compiled, given, resolved, begun))
-    files = {SPEC: spec.source.text, RESOLVED: resolved, MANIFEST: manifest}
+    manifest = manifest_text(**manifest_of(spec, compiled, given, text, begun))
+    files = {SPEC: spec.source.text, RESOLVED: text, MANIFEST: manifest}
     if headers := _headers(spec, path):
         files[answered.FILE] = headers
     words = {word: plain(getattr(given, word)) for word in WORDS} | later(vars(given))
     rundir.begin(files, spec=path, constants=dict(given.constants), **words,
+                 manifest=sha256(manifest.encode()))  # fmt: skip
+
+
+def from_python(compiled: Compiled, rundir: RunDirectory, seed: int) -> None:
+    """Write down what a run is of that Python trains, so that it can be opened. On what it trains
+    is not known here, so that it cannot be replayed: its log says so."""
+    spec, plan = compiled.spec, compiled.plan
+    kinds = {plan.programs[phase.step].dtype for phase in plan.phases.values()}
+    given = Settings(
+        constants=dict(spec.given_options.constants), data=dict(spec.given_options.data_paths),
+        backend=compiled.backend, threads=compiled.threads, seed=seed,
+        dtype=kinds.pop() if len(kinds) == 1 else None,
+    )  # fmt: skip
+    text, path = resolved(spec), spec.source.path
+    facts = {**manifest_of(spec, compiled, given, text, files=False), PYTHON: True}
+    manifest = manifest_text(**facts)
+    files = {SPEC: spec.source.text, RESOLVED: text, MANIFEST: manifest}
+    if headers := _headers(spec, path):
+        files[answered.FILE] = headers
+    words = {word: plain(getattr(given, word)) for word in WORDS}
+    rundir.begin(files, spec=path, constants=dict(given.constants), **words, **{PYTHON: True},
                  manifest=sha256(manifest.encode()))  # fmt: skip
 
 
@@ -88,10 +113,10 @@ def _headers(spec: Spec, path: str) -> str:
 
 
 def expected(
-    spec: Spec, compiled: Compiled, given: Settings, resolved: str, begun: Begun = None
+    spec: Spec, compiled: Compiled, given: Settings, text: str, begun: Begun = None
 ) -> dict[str, Any]:
     """The whole manifest as it would be written now, as it is read back."""
-    now = manifest_of(spec, compiled, given, resolved, begun)
+    now = manifest_of(spec, compiled, given, text, begun)
     found: dict[str, Any] = plain({**now, **machine()})
     return found
 

@@ -7,8 +7,10 @@ is done where that has a meaning, and refused where it has none (`differences`).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from dln.grammar.diagnostics import Fault
 from dln.running import differences, recording
@@ -56,6 +58,14 @@ def newest(spec: str) -> str:
     raise Fault(f"there is no {whose} in {ROOT}/", remedy, "E541")
 
 
+def refuse_python(path: Path, begun: Mapping[str, Any]) -> None:
+    """Raise `Fault` E541 for a run that Python trained, on what it was handed there."""
+    if begun.get(recording.PYTHON):
+        remedy = f'dln.open("{path}") from Python, or dln apply {path} NET --data FILE'
+        message = f"{path} was trained from Python, on what it was handed there"
+        raise Fault(message, remedy, "E541")
+
+
 def remembered(rundir: RunDirectory) -> tuple[str, Settings]:
     """The spec of a run and the settings that it was started with, or gone on with last. Raises
     `Fault` E541 where it does not say so."""
@@ -63,6 +73,7 @@ def remembered(rundir: RunDirectory) -> tuple[str, Settings]:
     started = [r for r in rundir.records() if r.get("event") == "run"]
     if not started or "spec" not in started[-1]:
         raise Fault(f"{rundir.path} does not say which spec it ran", "start a new run", "E541")
+    refuse_python(rundir.path, started[-1])
     said = {k: started[-1][k] for k in STARTED} | {k: facts[k] for k in MANIFEST}
     said |= recording.later(started[-1])
     return started[-1]["spec"], Settings(**said, out=str(rundir.path))

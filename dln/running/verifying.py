@@ -56,6 +56,9 @@ def verify(folder: str, most: int | None, memory_limit: int | None = None) -> Ve
         message = f"{folder} holds no run that could be replayed: its log has no seals"
         remedy = "name the directory of a run; one of an earlier dln cannot be verified"
         raise Fault(message, remedy, "E541")
+    if any(r.get("event") == "run" and r.get(recording.PYTHON) for r in records):
+        message = f"{folder} was trained from Python, on what it was handed there"
+        raise Fault(message, "train it by dln run, which can be replayed", "E541")
     verdict.take("log", plural(len(records), "record"), list(evidence.edited(rundir, records)))
     try:
         given, path, last = _started(records)

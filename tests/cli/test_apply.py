@@ -20,10 +20,12 @@ import pandas  # type: ignore[import-untyped]
 import pyarrow.parquet as parquet
 import pytest
 
+import dln as library
 from dln import cli
 from dln import open as open_run
 from dln.applying import pieces
 from dln.grammar.diagnostics import DlnError
+from dln.runtime.checkpoint.rundir import RunDirectory
 from dln.runtime.readers.table import arrow
 from dln.runtime.readers.table import pieces as table_pieces
 
@@ -315,3 +317,21 @@ def test_what_is_no_run_is_refused(at: Path, dln: Dln) -> None:
         with pytest.raises(DlnError) as refused:
             open_run(name)
         assert refused.value.problems[0].code == code, (name, refused.value)
+
+
+def test_a_run_that_python_trains_is_opened_too(dln: Dln) -> None:
+    """In a new directory it leaves what is asked for; on what it was trained nobody knows, so that
+    it is not replayed."""
+    spec = "data d = given(x[n], label: class(k))\nlet net = dense(k)\ntrain fit on d batch 3 for "
+    spec += "2 epochs {\n  minimize cross_entropy(net(x), label) over net with sgd(lr = 0.1)\n}\n"
+    x, label = np.arange(12.0).reshape(6, 2) / 10, np.arange(6) % 3
+    session = library.load(spec, data={"d": (x, label)}).compile(dtype="float64").session(seed=4)
+    session.train(rundir=RunDirectory.create("mine", "mine"))
+    session.train("fit", rundir=RunDirectory.reopen("mine"))
+    opened = open_run("mine")
+    assert not opened.notes and (opened.net(x) == session.net(x)).all()
+    assert opened.params["net.W"].dtype == np.float64
+    for words in (("verify", "mine"), ("run", "--resume", "mine")):
+        got = dln(*words)
+        assert got.code == 2 and "mine was trained from Python" in got.err
+    assert "complete" in dln("runs", ".").out
