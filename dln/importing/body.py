@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import prod
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from dln.importing.values import (
     written,
 )  # fmt: skip
 
+RESHAPING = (name("reshape"), name("flatten"))
 DEEPEST = 6  # operations in one expression, before it gets a name
 STANDING = {"batch": (1009, 1013), "time": (1019, 1021)}
 """Numbers that stand for open axes while shapes are reckoned with, each with a second one: what
@@ -100,6 +102,7 @@ class BlockBody:
     known: dict[int, Leaf] = field(default_factory=dict)
     splits: dict[tuple[str, Shape], Leaf] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
     classes: dict[str, int] = field(default_factory=dict)
     kept: list[Array] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
@@ -162,7 +165,7 @@ class BlockBody:
 
     def param(self, const: Constant, hints: Iterable[str] = ()) -> Leaf:
         """A parameter, or a fixed table, of an array; the same array is one."""
-        array = const.array
+        array = const.settled().array
         if id(array) not in self.known:
             if array.dtype == object:
                 raise Unsaid("it takes words, which are no numbers")
@@ -174,7 +177,7 @@ class BlockBody:
 
     def squeezed(self, const: Constant, shape: tuple[int, ...]) -> Leaf:
         """A parameter of an array without its axes of one."""
-        if id(const.array) not in self.known:
+        if id(const.settled().array) not in self.known:
             anew = Constant(const.array.reshape(shape), const.learnt, const.name)
             self.known[id(const.array)] = self.param(anew)
             self.kept.append(const.array)
@@ -196,13 +199,6 @@ class BlockBody:
         if self.classes.setdefault(found.key, many) != many:
             raise Unsaid(f"it takes a class of {self.classes[found.key]} for one of {many}")
 
-    def constant(self, const: Constant, batch: int) -> Value:
-        """Constant numbers as a value beside others, their axes of one kept."""
-        array = const.array
-        found = self.param(const)
-        del batch
-        return Value(found, tuple((a,) for a in range(array.ndim)))
-
     # ---- trees to names --------------------------------------------------------------------
 
     def settled(self, tree: Tree) -> Tree:
@@ -215,20 +211,29 @@ class BlockBody:
             self.splits[key] = self.reshaped(found.expr, self.real(found), found.shape)
         return self.splits[key]
 
-    @staticmethod
-    def real(found: Leaf) -> Shape:
-        """The axes of what is written."""
-        sizes, start = [], 0
+    def real(self, found: Leaf) -> Shape:
+        """The axes of what is written. Raises `Unsaid` where one of them would hold the steps and
+        more, and nobody knows how many there are."""
+        sizes: list[Size] = []
+        start = 0
         for count in found.groups:
             group = found.shape[start : start + count]
             start += count
-            sizes.append(group[0] if count == 1 else int(np.prod([int(a) for a in group])))
+            known = [self.number(a) for a in group]
+            if count > 1 and None in known:
+                raise Unsaid("it joins the axis that runs over time with another one")
+            sizes.append(group[0] if count == 1 else prod(n for n in known if n is not None))
         return tuple(sizes)
 
     def reshaped(self, body: s.Expr, old: Shape, new: Shape) -> Leaf:
         """The same numbers in another shape, in the same order."""
         if TIME in (old[:1] or new[:1]) and old[:1] != new[:1]:
             body, old = self.unrolled(body, old)
+        last = self.lines[-1] if self.lines else None
+        if last is not None and isinstance(body, s.Name) and last.target == body.id:
+            inner = last.value  # reshaped twice is reshaped once
+            if isinstance(inner, s.Call) and inner.function in RESHAPING and inner.plain:
+                body = inner.plain[0]
         sizes = new[1:] if new[:1] == (TIME,) else new
         if TIME in sizes:
             raise Unsaid("it reshapes an axis that runs over time")
@@ -255,7 +260,7 @@ class BlockBody:
             order = first + [a for a in order if a != first[0]]
         moved = order != [*range(len(order))]
         if isinstance(tree, Leaf) and not moved and not target and tree.key:
-            return Value(tree, value.axes, value.kind, value.domain, value.classes)
+            return replace(value, tree=tree, axes=value.axes)
         shape = tuple(tree.shape[a] for a in order)
         back = [order.index(a) for a in range(len(order))]
         if not moved and plain(tree):
@@ -265,7 +270,7 @@ class BlockBody:
             names = [name(i) for i in at]
             made = self.define(written(tree, [names[b] for b in back]), shape, at, target)
         axes = tuple(tuple(a if a == BATCH else back[a] for a in axis) for axis in value.axes)
-        return Value(made, axes, value.kind, value.domain, value.classes)
+        return replace(value, tree=made, axes=axes)
 
     def canonical(self, value: Value) -> Value:
         """The value as something written whose axes are those of ONNX, one each; axes of one that
@@ -288,7 +293,23 @@ class BlockBody:
             found = leaf(found.expr, self.real(found), found.key)
         places = iter(range(len(found.shape)))
         axes = tuple(merged(axis, places) for axis in value.axes)
-        return Value(found, axes, value.kind, value.domain, value.classes)
+        return replace(value, tree=found, axes=axes)
+
+    def filled(self, value: Value) -> Value:
+        """A written value whose axes of one are there, as users of the file know it."""
+        held = value.tree
+        assert isinstance(held, Leaf)
+        if all(value.axes):
+            return value
+        spots = [axis for axis in value.axes if axis != (BATCH,)]
+        if any(BATCH in axis for axis in spots):
+            return value
+        shape = tuple(value.shape[axis[0]] if axis else 1 for axis in spots)
+        if shape[:1] != value.shape[:1] and TIME in shape:
+            return value
+        places = iter(range(len(shape)))
+        axes = tuple(axis if axis == (BATCH,) else (next(places),) for axis in value.axes)
+        return replace(value, tree=self.reshaped(held.expr, held.shape, shape), axes=axes)
 
     def turned(self, value: Value) -> Value:
         """A tensor of which the steps are no sequence any more but one axis among others."""
@@ -304,7 +325,7 @@ class BlockBody:
         fixed = tuple(steps if a == TIME else a for a in shape)
         made = self.define(body, fixed, at)
         axes = tuple(tuple(a if a == BATCH else order.index(a) for a in x) for x in value.axes)
-        return Value(made, axes, value.kind, value.domain, value.classes)
+        return replace(value, tree=made, axes=axes)
 
     def kept_short(self, value: Value, uses: int) -> Value:
         """A value that is read several times, or has become long, under a name."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dln.grammar.diagnostics import DlnError
 from dln.importing.model import Array, FileModel
 from dln.importing.spec_text import double
 from dln.importing.values import BATCH, Axes
@@ -17,7 +18,7 @@ from dln.importing.walking import Understood
 
 EXAMPLES = 5  # where the file leaves their number open
 WITHIN = {"float32": 1e-5, "float64": 1e-10}  # a difference, as a share of the largest number
-MOST = 1 << 26  # numbers of the input of a comparison
+SMALL = 1 << 20  # constants of a model that the evaluator of the onnx package looks at
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Compared:
     difference: float
     scale: float
     within: float
+    by: str = "onnxruntime"
 
     @property
     def agrees(self) -> bool:
@@ -35,36 +37,69 @@ class Compared:
 
 def compared(model: FileModel, found: Understood, session: Any) -> Compared | str:
     """The outputs of both for the same random inputs; in words, why they were not compared."""
-    if find_spec("onnxruntime") is None:
-        return "onnxruntime is not installed (pip install onnxruntime)"
-    ort = import_module("onnxruntime")
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    try:
-        other = ort.InferenceSession(inlined(model), options, providers=["CPUExecutionProvider"])
-    except Exception as e:
-        return f"onnxruntime refuses the file ({str(e).splitlines()[0][:120]})"
-    given = drawn(found, model)
-    fed = {
-        i.port.name: outward(given[i.name], i.value.axes, found, i.port.dtype) for i in found.inputs
-    }
-    try:
-        theirs = dict(
-            zip([o.name for o in other.get_outputs()], run(other, fed, found), strict=True)
-        )
-    except Exception as e:
-        return f"onnxruntime cannot run the file ({str(e).splitlines()[0][:120]})"
-    ours = session.net(*(given[i.name] for i in found.inputs))
+    why = ""
+    for positive in (False, True):  # a root, or a logarithm, wants what is not negative
+        given = drawn(found, model, positive)
+        fed = {
+            i.port.name: outward(given[i.name], i.value.axes, i.port.dtype) for i in found.inputs
+        }
+        theirs, by, why = answers(model, found, fed)
+        if theirs is None:
+            return why
+        try:
+            ours = session.net(*(given[i.name] for i in found.inputs))
+        except DlnError as error:
+            why = f"of random inputs {error.problems[0].message}"
+            continue
+        return held_against(model, found, ours, theirs, by)
+    return why
+
+
+def held_against(
+    model: FileModel, found: Understood, ours: Any, theirs: Mapping[str, Any], by: str
+) -> Compared:
+    """The outputs of both; where they have other shapes their difference is infinite."""
     within, worst, scale = WITHIN["float64" if double(model) else "float32"], 0.0, 0.0
     for port, name, value in found.outputs:
         name = found.body.renamed.get(name, name)
         mine = np.asarray(ours[name] if isinstance(ours, Mapping) else ours, np.float64)
-        right = plain(theirs[port.name])
-        mine = outward(mine, value.axes, found, None).reshape(right.shape)
-        worst = max(worst, float(np.max(np.abs(mine - right), initial=0.0)))
-        scale = max(scale, float(np.max(np.abs(right), initial=0.0)))
-    return Compared(worst if np.isfinite(worst) else float("inf"), scale, within)
+        right = plain(theirs[port.name], value.words)
+        if mine.ndim == 1 + len(value.shape) and mine.size == right.size:
+            mine = outward(mine, value.axes, None).reshape(right.shape)
+            worst = max(worst, float(np.max(np.abs(mine - right), initial=0.0)))
+            scale = max(scale, float(np.max(np.abs(right), initial=0.0)))
+        else:
+            worst = float("inf")
+    within = within if by == "onnxruntime" else WITHIN["float32"]  # it has rounded constants
+    return Compared(worst if np.isfinite(worst) else float("inf"), scale, within, by)
+
+
+Theirs = dict[str, Any] | None
+
+
+def answers(
+    model: FileModel, found: Understood, fed: Mapping[str, Array]
+) -> tuple[Theirs, str, str]:
+    """The outputs by onnxruntime; where that is missing or refuses the file by the evaluator of
+    the onnx package, which is slow: of small models. Else None, and why."""
+    names, why = [p.name for p in model.outputs], "onnxruntime is not installed"
+    if find_spec("onnxruntime") is not None:
+        ort = import_module("onnxruntime")
+        options = ort.SessionOptions()
+        options.log_severity_level, options.intra_op_num_threads = 4, 1
+        try:
+            held = inlined(model)
+            other = ort.InferenceSession(held, options, providers=["CPUExecutionProvider"])
+            return dict(zip(names, run(other, fed, found), strict=True)), "onnxruntime", ""
+        except Exception as e:  # of many kinds, all of them its own
+            why = f"onnxruntime refuses the file ({str(e).splitlines()[0][:120]})"
+    if sum(a.size for a in model.constants.values()) < SMALL:
+        try:
+            slow = import_module("onnx.reference").ReferenceEvaluator(model.proto)
+            return dict(zip(names, run(slow, fed, found), strict=True)), "the onnx package", ""
+        except Exception:  # it lacks an operator
+            return None, "", why
+    return None, "", why
 
 
 def run(other: Any, fed: Mapping[str, Array], found: Understood) -> list[Any]:
@@ -75,8 +110,11 @@ def run(other: Any, fed: Mapping[str, Array], found: Understood) -> list[Any]:
     return [np.stack([plain(m[k]) for m in many]) for k in range(len(many[0]))]
 
 
-def plain(found: Any) -> Array:
-    """An output as numbers; a list of dictionaries as scikit-learn's converter gives is a table."""
+def plain(found: Any, words: tuple[str, ...] = ()) -> Array:
+    """An output as numbers; a list of dictionaries as scikit-learn's converter gives is a table,
+    and a class that is told in words its number."""
+    if words:
+        return np.array([words.index(str(w)) for w in np.asarray(found).reshape(-1)])
     if isinstance(found, list):
         found = [[*d.values()] for d in found]
     return np.asarray(found, np.float64)
@@ -92,7 +130,7 @@ def inlined(model: FileModel) -> bytes:
     return bytes(model.proto.SerializeToString())
 
 
-def drawn(found: Understood, model: FileModel) -> dict[str, Array]:
+def drawn(found: Understood, model: FileModel, positive: bool) -> dict[str, Array]:
     """Random inputs as a spec takes them, [examples, ...]."""
     rng = np.random.default_rng(0)
     many, steps = found.reading.examples or EXAMPLES, found.reading.steps or 10
@@ -109,11 +147,13 @@ def drawn(found: Understood, model: FileModel) -> dict[str, Array]:
         elif i.value.kind == "index":
             made[i.name] = rng.integers(0, 5, shape)
         else:
-            made[i.name] = rng.standard_normal(shape).astype(i.port.dtype)
+            scale = 10 ** rng.uniform(-1.5, 0.5, (many, *[1] * (len(shape) - 1)))
+            numbers = scale * rng.standard_normal(shape)
+            made[i.name] = (np.abs(numbers) if positive else numbers).astype(i.port.dtype)
     return made
 
 
-def outward(array: Array, axes: Axes, found: Understood, dtype: Any) -> Array:
+def outward(array: Array, axes: Axes, dtype: Any) -> Array:
     """An array [examples, ...] of a spec in the axes of ONNX."""
     order = [0 if a == BATCH else a + 1 for axis in axes for a in axis]
     if 0 not in order:

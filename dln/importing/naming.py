@@ -12,10 +12,13 @@ from dln.spec import shelf, shipped
 # What exporters append to the name of a layer, and names that nobody gave.
 TAILS = re.compile(
     r"weights?|bias|kernel|gamma|beta|recurrent_kernel|moving_\w+|running_\w+|matmul|biasadd|gemm"
-    r"|readvariableop|resource|cast|const|coef|intercept|output|in_proj|w|b|r|[\d_]*", re.I,
+    r"|readvariableop|resource|cast|const|coef|intercept|output|reshape|gatherv2|convolution"
+    r"|tensordot|x|w|b|r|[\d_]*", re.I,
 )  # fmt: skip
 NOBODY = re.compile(
-    r"(val|t|x|v|tmp|node|const|constant|onnx|variable|tensor|input|output|y)?_?\d*", re.I
+    r"(val|t|x|v|tmp|node|const\w*|constant|onnx|variable|tensor|keras_tensor|input|output|y)?_?\d*"
+    r"|\w*__\d+",
+    re.I,
 )
 WORD = re.compile(r"^(?:fn|block|optimiser) (\w+)", re.M)
 LETTERS = "ijklmnpqrsuvabcdefgh"  # of indices
@@ -41,6 +44,7 @@ def candidates(name: str) -> Iterator[str]:
     >>> [*candidates("0.weight")], [*candidates("onnx::MatMul_12")]
     ([], [])
     """
+    name = re.sub(r"(_bias|_weight)?(:\d+)?$", "", name)
     parts = [p for p in re.split(r"[/.:;\\]+", name) if p]
     while parts and TAILS.fullmatch(parts[-1]) and not parts[-1].isdigit():
         parts.pop()

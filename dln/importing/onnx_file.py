@@ -172,8 +172,10 @@ def tensor(path: Path, t: Any) -> Array:
         return listed(path, t, name, dims)
     if len(raw) != size:
         raise damaged(path, f"{name} has {len(raw):,} bytes, its shape asks for {size:,}")
-    found = np.frombuffer(raw, kind).reshape(dims)
-    return native(found)
+    try:
+        return native(np.frombuffer(raw, kind).reshape(dims))
+    except ValueError as e:  # no numbers, along axes that are too long
+        raise damaged(path, f"{name} has the shape {str(list(dims))[:SHAPE]}") from e
 
 
 def claimed(t: Any) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dln.grammar.diagnostics import Fault, Source
+from dln.grammar.diagnostics import DlnError, Fault, Source
 from dln.importing import onnx_file
 from dln.importing.comparing import Compared, compared
 from dln.importing.model import FileModel
@@ -20,7 +20,7 @@ REMEDY = "free some space, or give another --to"
 
 def imported(terminal: Terminal, file: Path, target: Path) -> int:
     """Write the spec and its weights; 1 where it computes other numbers than the file says. Raises
-    `DlnError` E615 to E621, `Fault` E542."""
+    `DlnError` E615 to E622, `Fault` E542."""
     model = onnx_file.read(file)
     found = understood(model)
     written = spec_of(model, found, target)
@@ -41,9 +41,14 @@ def imported(terminal: Terminal, file: Path, target: Path) -> int:
 
 def filled(written: Written, target: Path, dtype: str) -> Any:
     """A session of the spec with the weights of the file. Raises `Fault` E620 where they are not
-    those of the spec."""
-    spec = from_source(Source(str(target), written.text), target.stem)
-    session = spec.compile(dtype=dtype).session()
+    those of the spec, E622 where it cannot be read."""
+    try:
+        spec = from_source(Source(str(target), written.text), target.stem)
+        session = spec.compile(dtype=dtype).session()
+    except DlnError as error:
+        first = error.problems[0]
+        message = f"what {target} would be is no spec: {first.message}"
+        raise Fault(message, "report it, with the file", "E622") from error
     if session.params.keys() != written.weights.keys():
         odd = sorted({*session.params} ^ {*written.weights})
         raise Fault(
@@ -71,6 +76,6 @@ def told(
     if not result.agrees:
         message = f"the spec computes other numbers than {model.file}: they differ by {size}"
         raise Fault(message, f"look at {target}, report it, and do not use it", "E620")
-    terminal.result(f"largest difference from onnxruntime: {size}")
+    terminal.result(f"largest difference from {result.by}: {size}")
     terminal.data({**facts, "compared": True, **vars(result)})
     return 0

@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
-from dln.grammar.printer import expr_text
-from dln.importing.body import BlockBody, BodyLine, BodyParam, Layer
+from dln.importing.body import BlockBody
+from dln.importing.layout import BlockText, units_of
 from dln.importing.model import Array, FileModel, shown
+from dln.importing.repeats import gathered
 from dln.importing.values import TIME, Shape, Value
 from dln.importing.walking import Input, Understood
-
-WIDTH = 100  # characters of a line
 
 
 @dataclass
@@ -28,54 +26,32 @@ class Written:
 
 def spec_of(model: FileModel, found: Understood, target: Path) -> Written:
     """The spec, which `target` will hold; its weights lie beside that."""
-    weights = {f"net.{path}": array for path, array in arrays(found.body)}
-    fixed = {f"net.{p.name}" for p in found.body.params if p.fixed} | set(running(found.body))
-    learnt = sum(a.size for path, a in weights.items() if path not in fixed)
-    lines = [*head(model, found, target, learnt), *body(found), "let net = network()", ""]
-    lines += [*check(model, found, learnt)]
+    body = found.body
+    results = [final(name, body) for _, name, _ in found.outputs]
+    ports = {i.name: i.value.shape for i in found.inputs}
+    taken = {*ports, *results, *body.helpers}
+    units = units_of(body, results)
+    units, blocks = gathered(units, ports, {*results}, taken)
+    held = {f"net.{path}": w for u in units for path, w in u.weights.items()}
+    learnt = sum(w.array.size for w in held.values() if not w.fixed)
+    main = BlockText(
+        "network", ", ".join(port(i, found) for i in found.inputs),
+        ", ".join(f"{final(n, body)}{dims(v.shape)}{domain(v)}" for _, n, v in found.outputs),
+        units,
+    )  # fmt: skip
+    lines = [*head(model, found, target, learnt)]
+    for text in body.helpers.values():
+        lines += [*text.splitlines(), ""]
+    for block in reversed(blocks):
+        lines += [*block.lines(), ""]
+    lines += [*main.lines(), "let net = network()", "", *check(model, found, learnt)]
+    weights = {path: w.array for path, w in held.items()}
     return Written("".join(f"{line}\n" for line in lines), weights, learnt)
 
 
-def arrays(body: BlockBody) -> Iterator[tuple[str, Array]]:
-    for p in body.params:
-        yield p.name, p.array
-    for line in body.lines:
-        if isinstance(line.value, Layer):
-            for name, array in line.value.weights.items():
-                yield f"{renamed(line.value.name, body)}.{name}", array
-
-
-def running(body: BlockBody) -> Iterator[str]:
-    """Means and variances that a layer follows and does not learn."""
-    for line in body.lines:
-        if isinstance(line.value, Layer):
-            yield from (f"net.{renamed(line.value.name, body)}.{k}" for k in line.value.fixed)
-
-
-def renamed(text: str, body: BlockBody) -> str:
-    """A text with the names that lines have got since."""
-    if not body.renamed:
-        return text
-    return re.sub(r"(?<![\w.])[A-Za-z_]\w*", lambda m: body.renamed.get(m[0], m[0]), text)
-
-
-# ---- the block ---------------------------------------------------------------------------------
-
-
-def body(found: Understood) -> Iterator[str]:
-    ports = ", ".join(port(i, found) for i in found.inputs)
-    results = ", ".join(
-        f"{renamed(name, found.body)}{dims(v.shape)}{domain(v)}" for _, name, v in found.outputs
-    )
-    for text in found.body.helpers.values():
-        yield from text.splitlines()
-        yield ""
-    yield f"block network({ports}) -> {results} {{"
-    for p in found.body.params:
-        yield f"  {declared(p)}"
-    for line in found.body.lines:
-        yield from statement(line, found.body)
-    yield "}"
+def final(name: str, body: BlockBody) -> str:
+    """What a line of the block is called in the end."""
+    return body.renamed.get(name, name)
 
 
 def port(i: Input, found: Understood) -> str:
@@ -91,54 +67,6 @@ def domain(v: Value) -> str:
     if v.kind == "class" and v.classes:
         return f": class({v.classes})"
     return ": prob" if v.domain == "prob" else ""
-
-
-def declared(p: BodyParam) -> str:
-    shape = [*map(int, p.array.shape)]
-    sizes = f"[{', '.join(map(str, shape))}]" if shape else ""
-    if p.fixed:
-        return f"fixed {p.name}{sizes} = 0"
-    if len(shape) > 1:
-        return f"param {p.name}{sizes} ~ glorot({prod(shape[1:])}, {shape[0]})"
-    return f"param {p.name}{sizes} = 0"
-
-
-def statement(line: BodyLine, body: BlockBody) -> Iterator[str]:
-    """`target[index] = value`, with the layer before it where it has a name of its own."""
-    at = f"[{', '.join(timed(line, body))}]" if line.index else ""
-    if isinstance(line.value, Layer):
-        if line.value.apart is not None:
-            yield f"  let {renamed(line.value.name, body)} = {expr_text(line.value.made)}"
-        text = expr_text(line.value.value)
-    else:
-        text = expr_text(line.value)
-    mark = "+=" if line.adds else "="
-    yield from folded(f"  {renamed(line.target, body)}{at} {mark} {renamed(text, body)}")
-
-
-def timed(line: BodyLine, body: BlockBody) -> list[str]:
-    """The indices; the first of a sequence runs over time."""
-    sequence = line.shape[:1] == (TIME,) and not line.adds
-    return [f"{i} in time" if sequence and k == 0 else i for k, i in enumerate(line.index)]
-
-
-def folded(line: str) -> Iterator[str]:
-    """A line that is not too long; it goes on inside its brackets."""
-    while len(line) > WIDTH:
-        at = max(
-            line.rfind(", ", 0, WIDTH - 2),
-            line.rfind(" + ", 0, WIDTH - 2),
-            line.rfind(" * ", 0, WIDTH - 2),
-        )
-        before = line[:at]
-        if at <= 20 or before.count("(") + before.count("[") == before.count(")") + before.count(
-            "]"
-        ):
-            break
-        cut = at + 1 if line[at] == "," else at
-        yield line[:cut]
-        line = "      " + line[cut:].lstrip()
-    yield line
 
 
 # ---- what stands around it ---------------------------------------------------------------------
@@ -189,7 +117,7 @@ def phase(found: Understood, weights: str) -> Iterator[str]:
     """How a phase of training could look."""
     numbers = [(n, v) for _, n, v in found.outputs if v.kind != "class"]
     first, value = (numbers or [found.outputs[0][1:]])[0]
-    name = renamed(first, found.body)
+    name = final(first, found.body)
     one = value.domain == "prob" and len(value.shape) == 1
     goal = f"label: class({value.shape[0]})" if one else f"t{dims(value.shape)}"
     ports = ", ".join(port(i, found) for i in found.inputs)
@@ -210,7 +138,7 @@ def check(model: FileModel, found: Understood, learnt: int) -> Iterator[str]:
     for i in found.inputs:
         yield f"  {i.name} ~ {drawn(i, found)}"
     given = ", ".join(i.name for i in found.inputs)
-    several = f".{renamed(found.outputs[0][1], found.body)}" if len(found.outputs) > 1 else ""
+    several = f".{final(found.outputs[0][1], found.body)}" if len(found.outputs) > 1 else ""
     yield f"  {result(found)} = net({given}){several}"
     yield f"  expect params(net) == {learnt}"
     yield "}"
@@ -218,7 +146,7 @@ def check(model: FileModel, found: Understood, learnt: int) -> Iterator[str]:
 
 def result(found: Understood) -> str:
     taken = {i.name for i in found.inputs}
-    name = renamed(found.outputs[0][1], found.body)
+    name = final(found.outputs[0][1], found.body)
     return name if name not in taken else "result"
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from dln.grammar import syntax as s
-from dln.importing.model import Array
+from dln.importing.model import Array, Unsaid
 from dln.importing.syntax_of import index, number
 
 TIME = "time"
@@ -67,17 +67,27 @@ class Constant:
     name: str = ""
     other: Array | None = None
 
+    def settled(self) -> Constant:
+        """Itself. Raises `Unsaid` where it depends on how many examples or steps there are."""
+        if self.other is not None:
+            raise Unsaid(
+                "it computes with the number of examples or steps, which the file leaves open"
+            )
+        return self
+
 
 @dataclass(frozen=True)
 class Value:
     """A tensor that depends on the example. `kind` is real, truth or class; of a class `classes`
-    says how many there are, where that is known. `domain` is prob for what lies in 0 to 1."""
+    says how many there are, where that is known, `words` what they are called in the file.
+    `domain` is prob for what lies in 0 to 1."""
 
     tree: Tree
     axes: Axes
     kind: str = "real"
     domain: str = ""
     classes: int = 0
+    words: tuple[str, ...] = ()
 
     @property
     def shape(self) -> Shape:
@@ -142,7 +152,10 @@ def written(tree: Tree, names: Sequence[s.Expr] | None) -> s.Expr:
         return tree.expr if names is None else index(tree.expr, names)
     parts = []
     for part, at in tree.parts:
-        inner = None if names is None else [names[a] if isinstance(a, int) else a for a in at]
+        inner = None
+        if names is not None:  # an index of the last axes may be left out
+            kept = (a for a in at if not isinstance(a, int) or a < len(names))
+            inner = [names[a] if isinstance(a, int) else a for a in kept]
         parts.append(written(part, inner))
     return tree.build(*parts)
 

@@ -14,6 +14,7 @@ from math import prod
 
 import numpy as np
 
+from dln.flags import read_flags
 from dln.grammar.diagnostics import DlnError, Fault
 from dln.importing.body import BlockBody
 from dln.importing.model import Array, FileModel, FileNode, FilePort, Unsaid, refused, shown
@@ -23,6 +24,7 @@ from dln.importing.operators.records import MOST, OnnxCall, Operator, given
 from dln.importing.syntax_of import name
 from dln.importing.values import BATCH, TIME, Arg, Constant, Leaf, Size, Value, leaf
 
+BROKEN = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 RECURRENT = ("LSTM", "GRU", "RNN")
 
 
@@ -181,6 +183,9 @@ class GraphWalk:
             self.number = node.number
             self.node(node)
         self.number += 1
+        if odd := self.body.asked - self.body.classes.keys():
+            what = f"the input {next(iter(odd))} is compared with 0, and is no class"
+            raise Fault(f"{self.model.file}: {what}", "", "E619").at(None)
         outputs = self.outputs()
         return Understood(self.reading, self.body, inputs, outputs)
 
@@ -222,6 +227,11 @@ class GraphWalk:
                     self.keep(tensor, result)
         except Unsaid as unsaid:
             raise refused(node, unsaid) from None
+        except BROKEN as e:  # what no exporter writes, and nobody thought of
+            if read_flags().debug:
+                raise
+            odd = Unsaid("its inputs and attributes do not go together", "export the model again")
+            raise refused(node, odd) from e
 
     def run(self, operator: Operator, node: FileNode) -> Arg | list[Arg]:
         least, most = operator.inputs
@@ -254,7 +264,7 @@ class GraphWalk:
                 message = f"{self.model.file}: the output {shown(port.name)} {what}"
                 raise Fault(message, "", "E619").at(None)
             try:
-                value = self.body.canonical(value)
+                value = self.body.filled(self.body.canonical(value))
                 target = self.result_name(port)
                 held = leaf_of(value)
                 assert held is not None

@@ -30,6 +30,7 @@ from dln.flags import read_flags
 from dln.grammar.diagnostics import DlnError, Fault
 from dln.grammar.parser import parse
 from dln.importing.comparing import Compared
+from dln.importing.spec_text import Written
 from dln.printing.terminal import Terminal
 from dln.reading.tables import check_tables
 from dln.runtime.checkpoint import checkpoint, foreign
@@ -403,6 +404,11 @@ def unreadable_onnx() -> None:
         command("import", "net.onnx")()
 
 
+def no_spec() -> None:
+    with mock.patch("dln.importing.onnx_import.spec_of", lambda *_: Written("let a =\n", {}, 0)):
+        model()()
+
+
 def other_numbers() -> None:
     with mock.patch("dln.importing.onnx_import.compared", lambda *_: Compared(0.5, 1.0, 1e-5)):
         model()()
@@ -556,12 +562,13 @@ MADE: dict[str, Callable[[], object]] = {
     "E545": command("run", "mlp", "--from", "a", "--resume", "b"),
     "E546": lambda: foreign.read("."),
     "E615": lambda: (written("net.onnx", b"model"), command("import", "net.onnx")())[1],
-    "E616": model("Einsum", equation="ij->ji"),
+    "E616": model("Det"),
     "E617": outside_model,
     "E618": unreadable_onnx,
     "E619": model(output="z"),
     "E620": other_numbers,
     "E621": model(opset=5),
+    "E622": no_spec,
     "E550": lambda: session().step("fit", x=[[1.0]], tt=[1.0]),
     "E551": lambda: session().step("fit", x=[1.0, 2.0], t=[1.0, 2.0]),
     "E552": lambda: session().step("fit", x=[[1.0]], t=["a"]),

@@ -30,7 +30,7 @@ def command(
     chart: str | None, chart_to: str | None, to: str | None, **given: Any,
 ) -> int:  # fmt: skip
     """A spec made of a model; or a map that is proposed, or the file that one makes. Raises
-    `DlnError` E615 to E621, E625 to E629."""
+    `DlnError` E615 to E622, E625 to E629."""
     if file is not None:
         if weights is not None or into is not None:
             raise Wrong("a model has its own weights", f"dln import {file}")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from dln.importing.operators import (
     borders,
+    choices,
     constants,
     convolutions,
     learning,
@@ -26,8 +27,8 @@ from dln.importing.operators import (
 from dln.importing.operators.records import Operator
 
 FAMILIES = (
-    pointwise, shapes, parts, borders, constants, reductions, products, convolutions, pooling,
-    normalised, recurrent, learning,
+    pointwise, choices, shapes, parts, borders, constants, reductions, products, convolutions,
+    pooling, normalised, recurrent, learning,
 )  # fmt: skip
 OPERATORS: Mapping[tuple[str, str], Operator] = {
     (o.domain, o.op): o for family in FAMILIES for o in family.TABLE

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from dln.grammar import syntax as s
 from dln.importing.model import Array, Unsaid
-from dln.importing.operators.parts import embedded
+from dln.importing.operators.parts import embedded, picked
 from dln.importing.operators.pointwise import logit, over, times
 from dln.importing.operators.products import dense
-from dln.importing.operators.records import OnnxCall, Operator, Result, made
+from dln.importing.operators.records import OnnxCall, Operator, Result, made, whole
 from dln.importing.operators.reductions import argument, reduced, rowwise
-from dln.importing.syntax_of import binary, call
-from dln.importing.values import Constant, Value
+from dln.importing.syntax_of import binary, call, items
+from dln.importing.values import Constant, Value, plain, written
 
 ML = "ai.onnx.ml"
 
@@ -55,7 +57,7 @@ def classifier(c: OnnxCall) -> Result:
     scores = c.body.named(dense(c, c.value(0), w, b))
     after = c["post_transform"]
     if after == "SOFTMAX":
-        found = rowwise(c, scores, 1, lambda e: call("softmax", e), "prob")
+        found = rowwise(c, scores, scores.rank - 1, lambda e: call("softmax", e), "prob")
     elif after == "LOGISTIC":
         found = made(c, [logit(scores)], lambda e: call("sigmoid", e), domain="prob")
     elif after == "NONE":
@@ -72,7 +74,7 @@ def labelled(c: OnnxCall, scores: Value, labels: list[int] | list[str]) -> Value
     """The class of the largest score; that of words is told as a number."""
     picked = argument("argmax")(
         OnnxCall(
-            c.node, {"axis": 1, "keepdims": 0, "select_last_index": 0}, [scores], c.opset, c.body
+            c.node, {"axis": -1, "keepdims": 0, "select_last_index": 0}, [scores], c.opset, c.body
         )
     )
     assert isinstance(picked, Value)
@@ -86,7 +88,7 @@ def worded(c: OnnxCall, at: Value, labels: list[int] | list[str] | list[object])
     if all(isinstance(v, str) for v in labels):
         said = ", ".join(f"{k} is {v}" for k, v in enumerate(labels[:20]))
         c.body.notes.append(f"Of the classes {said}.")
-        return at
+        return replace(at, words=tuple(map(str, labels)))
     table = Constant(np.array(labels, np.float32), False, "labels")
     return embedded(c, table, c.body.named(at))
 
@@ -99,7 +101,17 @@ def extracted(c: OnnxCall) -> Result:
             raise Unsaid("it looks up other things than names of classes")
         names: list[object] = data.array.reshape(-1).tolist()
         return worded(c, at, names)
-    raise Unsaid("it takes columns of its input")
+    x, columns = c.value(0), whole(np.asarray(c.const(1)), "columns")
+    parts = [picked(c, x, x.rank - 1, k, keep=True) for k in columns]
+    return parts[0] if len(parts) == 1 else stacked_columns(c, x, parts)
+
+
+def stacked_columns(c: OnnxCall, x: Value, parts: list[Value]) -> Value:
+    """Single numbers of each row as a row."""
+    if x.rank != 2 or len(x.shape) != 1:
+        raise Unsaid("it takes columns of what is no table")
+    value = items([written(p.tree, None if plain(p.tree) else []) for p in parts])
+    return Value(c.body.define(value, (len(parts),)), x.axes)
 
 
 def normalizer(c: OnnxCall) -> Result:

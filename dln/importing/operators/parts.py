@@ -15,7 +15,8 @@ from dln.importing.operators.records import (
     Operator,
     Result,
     axis_of,
-    once_each,
+    literal,
+    repeated,
     scaled_leaf,
     whole,
 )  # fmt: skip
@@ -106,11 +107,15 @@ def picked(c: OnnxCall, x: Value, axis: int, place: int, keep: bool = False) -> 
         raise Unsaid("it takes some of the examples")
     if len(x.axes[axis]) > 1:
         x = c.body.canonical(x)
+    if x.shape[x.axes[axis][0]] == TIME:
+        x = c.body.named(x)
     at = x.axes[axis][0]
     rest = tuple(n for a, n in enumerate(x.shape) if a != at)
     tree: Tree
     if x.shape[at] == TIME:
-        tree = step_of(c, c.body.named(x), place, place == long - 1, rest)
+        tree = step_of(c, x, place, place == long - 1, rest)
+    elif isinstance(x.tree, Leaf) and x.tree.split and (half := half_of(x.tree, at, place)):
+        tree = half
     elif isinstance(x.tree, Leaf) and at == 0 and not x.tree.split:
         tree = leaf(index(x.tree.expr, [number(place)]), rest)
     else:
@@ -131,7 +136,30 @@ def step_of(c: OnnxCall, x: Value, place: int, end: bool, rest: Shape) -> Leaf:
         raise Unsaid("it takes a step of what is no sequence")
     if not end and c.body.number(TIME) is None and place > 1000:
         raise Unsaid("it takes a step counted from the end")
-    return leaf(call("last", held.expr) if end else index(held.expr, [number(place)]), rest)
+    every, behind, expr = held.expr, list[s.Expr | s.Slice](), held.expr
+    if isinstance(expr, s.Index) and isinstance(expr.indices[0], s.Slice) and not held.key:
+        every, behind = expr.body, [*expr.indices[1:]]  # `last(h)[:5]` for `last(h[:, :5])`
+    if end:
+        return leaf(index(call("last", every), behind), rest)
+    return leaf(index(every, [number(place), *behind]), rest)
+
+
+def half_of(held: Leaf, at: int, place: int) -> Leaf | None:
+    """A stretch of an axis that is looked at as rows, where a row is taken: `h[:, 5:]`."""
+    start = 0
+    for axis, count in enumerate(held.groups):
+        if start == at and count == 2:
+            wide = held.shape[at + 1]
+            assert isinstance(wide, int)
+            many = held.shape[at]
+            last = place == (many if isinstance(many, int) else 0) - 1
+            cut = part(place * wide, None if last else (place + 1) * wide)
+            marks = [*(part(None, None) for _ in range(axis)), cut]
+            rest = [n for a, n in enumerate(held.shape) if a != at]
+            groups = tuple(1 if k == axis else g for k, g in enumerate(held.groups))
+            return Leaf(index(held.expr, marks), tuple(rest), groups)
+        start += count
+    return None
 
 
 def gather(c: OnnxCall) -> Result:
@@ -165,7 +193,7 @@ def looked_up(c: OnnxCall, table: Constant, at: Value) -> Value:
     if at.kind not in ("class", "index") or table.array.dtype.kind != "f":
         raise Unsaid("it looks up a table by numbers that are computed" if at.kind == "real" else
                      "it looks up a table of other things than numbers")  # fmt: skip
-    if len(table.array) < 2:
+    if len(table.settled().array) < 2:
         raise Unsaid("it looks up a table of one row")
     return embedded(c, table, c.body.canonical(at))
 
@@ -223,15 +251,33 @@ def concat(c: OnnxCall) -> Result:
     found: list[Value] = []
     for a in c.args:
         if isinstance(a, Constant):
-            a = c.body.constant(
-                Constant(once_each(a.array), a.learnt, a.name), c.body.count("batch")
-            )
+            a = beside(c, a)
         if a is not None:
             found.append(c.body.canonical(a))
     lanes = next((a.axes for a in found if (BATCH,) in a.axes), found[0].axes)
     if BATCH in lanes[axis]:
         raise Unsaid("it puts examples end to end")
     return stacked(c, found, axis, lanes)
+
+
+def beside(c: OnnxCall, a: Constant) -> Value:
+    """A constant that is put behind values: the same for all examples."""
+    batched = [
+        k for v in c.args if isinstance(v, Value) for k, x in enumerate(v.axes) if BATCH in x
+    ]
+    array = repeated(a)
+    gone = [k for k in dict.fromkeys(batched) if k < array.ndim and array.shape[k] == 1]
+    rest = tuple(n for k, n in enumerate(array.shape) if k not in gone)
+    if array.size and (array == array.flat[0]).all() and not a.learnt and rest:
+        table = call("ones", *map(number, rest))
+        if array.flat[0] != 1:
+            table = binary("*", literal(array.reshape(-1)[:1]), table)
+        held = leaf(table, rest)
+    else:
+        held = c.body.param(Constant(array.reshape(rest), a.learnt, a.name))
+    places = iter(range(len(rest)))
+    axes = tuple(() if k in gone else (next(places),) for k in range(array.ndim))
+    return Value(held, axes)
 
 
 def stacked(c: OnnxCall, found: list[Value], axis: int, lanes: Axes) -> Value:
@@ -260,12 +306,36 @@ def stacked(c: OnnxCall, found: list[Value], axis: int, lanes: Axes) -> Value:
         raise Unsaid("the shapes of its inputs do not go together")
     named = {"axis": number(behind)} if behind else {}
     shape = tuple(total if a == at else n for a, n in enumerate(first))
-    new = c.body.define(call("concat", *(p.expr for p in parts), **named), shape)
+    if (back := rejoined(parts, shape)) is not None:
+        new = back
+    else:
+        new = c.body.define(call("concat", *(p.expr for p in parts), **named), shape)
     turn = {k: j for j, k in enumerate(order)}
     axes = tuple(
         (BATCH,) if BATCH in x else (turn[k],) if k in turn else () for k, x in enumerate(lanes)
     )
     return Value(new, axes)
+
+
+def rejoined(parts: list[Leaf], shape: Shape) -> Leaf | None:
+    """Stretches of one vector that make it whole again are that vector."""
+    start = 0
+    for p in parts:
+        e = p.expr
+        if not isinstance(e, s.Index) or len(shape) != 1 or len(e.indices) != 1 or p.key:
+            return None
+        cut, first = e.indices[0], parts[0].expr
+        if not isinstance(cut, s.Slice) or not isinstance(first, s.Index) or e.body != first.body:
+            return None
+        if (cut.start.value if isinstance(cut.start, s.Number) else 0) != start:
+            return None
+        start += int(p.shape[0])
+    first, end = parts[0].expr, parts[-1].expr
+    if isinstance(first, s.Index) and isinstance(end, s.Index):
+        if isinstance(first.body, s.Name) and isinstance(end.indices[0], s.Slice):
+            if end.indices[0].stop is None:
+                return leaf(first.body, shape, first.body.id)
+    return None
 
 
 def one_hot(c: OnnxCall) -> Result:

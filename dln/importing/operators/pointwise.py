@@ -12,8 +12,8 @@ from dln.grammar import syntax as s
 from dln.importing.model import Array, Unsaid
 from dln.importing.naming import candidates
 from dln.importing.operators.records import Fold, OnnxCall, Operator, Result, literal, made
-from dln.importing.syntax_of import binary, call, choose, domained, minus, name, negated, number
-from dln.importing.values import Constant, Element, Value
+from dln.importing.syntax_of import binary, call, choose, domained, minus, name, number
+from dln.importing.values import Arg, Constant, Element, Value
 
 ONE, TWO, ZERO = number(1), number(2), number(0)
 SELU = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
@@ -109,6 +109,7 @@ Unary = Callable[[OnnxCall, s.Expr], s.Expr]
 SAME = "Relu Sigmoid Tanh Softplus Exp Log Sqrt Abs Erf Sin Cos Sign Floor"
 UNARY: dict[str, tuple[Unary, dict[str, Any], str]] = {
     **{op: (named, {}, "prob" if op == "Sigmoid" else "") for op in SAME.split()},
+    "Erfc": (lambda c, x: binary("-", ONE, call("Erf".lower(), x)), {}, ""),
     "Softsign": (lambda c, x: over(x, plus(ONE, call("abs", x))), {}, ""),
     "Neg": (lambda c, x: minus(x), {}, ""),
     "Ceil": (lambda c, x: minus(call("floor", minus(x))), {}, ""),
@@ -180,6 +181,24 @@ def operands(c: OnnxCall) -> list[Value | Constant]:
     return [a for a in c.args if a is not None]
 
 
+def neutral(c: OnnxCall, number_: int) -> Arg:
+    """The other operand, where one is a number that changes nothing: 1 of a product, 0 of a sum."""
+    for k in (1, 0) if c.node.op in ("Add", "Mul") else (1,):
+        x, b = c.arg(1 - k), c.arg(k)
+        if isinstance(x, Value) and isinstance(b, Constant) and not b.learnt and b.other is None:
+            if b.array.size == 1 and b.array.ndim <= x.rank and b.array.reshape(-1)[0] == number_:
+                return x
+    return None
+
+
+def product(c: OnnxCall) -> Result:
+    """A product; of a whole number and 0 it is 0, which exporters write for a choice."""
+    for a in c.args:
+        if isinstance(a, Constant) and a.array.dtype.kind in "iu" and not a.array.any():
+            return Constant(a.array.reshape(-1)[:1].reshape(()))
+    return neutral(c, 1) or made(c, operands(c), times)
+
+
 def joined(
     op: str, build: Callable[[s.Expr, s.Expr], s.Expr], kind: str = "real"
 ) -> Callable[[OnnxCall], Result]:
@@ -197,11 +216,14 @@ def real(a: Value | Constant) -> Value | Constant:
 
 def add(c: OnnxCall) -> Result:
     """A sum; of a layer without a bias and a vector of its width it is the layer's bias."""
+    if (same := neutral(c, 0)) is not None:
+        return same
     for k in (0, 1):
         x, b = c.arg(k), c.arg(1 - k)
         if isinstance(x, Value) and isinstance(b, Constant) and b.array.dtype.kind == "f":
             layer = c.body.layer_of(x, c.node.inputs[k])
-            if layer is not None and layer.bias and biased(x, b, layer.width, layer.axis % x.rank):
+            free = layer is not None and layer.bias and "act" not in layer.options
+            if free and layer and biased(x, b, layer.width, layer.axis % x.rank):
                 layer.weights[layer.bias] = b.array.reshape(-1)
                 layer.options.pop(layer.bias)
                 layer.bias = ""
@@ -281,54 +303,8 @@ def prelu(c: OnnxCall) -> Result:
     return made(c, [x, slope], lambda a, k: positive(a, a, times(k, a)))
 
 
-def where(c: OnnxCall) -> Result:
-    """A choice by a truth value, which is a comparison or a number that is 0 or not."""
-    test, then, other = operands(c)
-
-    def put(t: s.Expr, a: s.Expr, b: s.Expr) -> s.Expr:
-        asked = t if isinstance(t, s.Binary) and t.op in TESTS else binary("!=", t, ZERO)
-        return choose(asked, a, b)
-
-    return made(c, [test, then, other], put)
-
-
-TESTS = ("==", "!=", "<", "<=", ">", ">=", "and", "or")
-COMPARED = {
-    "Equal": ("==", np.equal), "Greater": (">", np.greater), "Less": ("<", np.less),
-    "GreaterOrEqual": (">=", np.greater_equal), "LessOrEqual": ("<=", np.less_equal),
-    "And": ("and", np.logical_and), "Or": ("or", np.logical_or), "Xor": ("!=", np.logical_xor),
-}  # fmt: skip
-
-
-def compared(op: str) -> Operator:
-    mark, fold = COMPARED[op]
-    run = joined(op, lambda a, b: binary(mark, a, b), "truth")
-    return Operator(op, run, (2, 2), fold=lambda c, a: fold(a[0], a[1]))
-
-
 def identity(c: OnnxCall) -> Result:
     return c.args[0]
-
-
-def cast(c: OnnxCall) -> Result:
-    """Another type of the same numbers; cutting off what stands behind the point is refused."""
-    x, to = c.value(0), c["to"]
-    if to not in (1, 10, 11, 16) and x.kind == "real":
-        if to == 9:
-            return made(c, [x], lambda a: binary("!=", a, ZERO), "truth")
-        raise Unsaid("it cuts numbers off to whole ones")
-    if to == 9 and x.kind == "class":
-        return made(c, [x], lambda a: binary("!=", a, ZERO), "truth")
-    return x if x.kind != "truth" or to == 9 else Value(x.tree, x.axes, "real", "prob")
-
-
-def fold_cast(c: OnnxCall, a: Sequence[Array]) -> Array:
-    kinds = {1: np.float32, 11: np.float64, 6: np.int32, 7: np.int64, 9: np.bool_, 10: np.float32}
-    if c["to"] not in kinds:
-        raise Unsaid(f"it casts to type {c['to']}")
-    if a[0].dtype == object:
-        return a[0]
-    return a[0].astype(kinds[c["to"]])
 
 
 def divided(c: OnnxCall, a: Sequence[Array]) -> Array:
@@ -347,12 +323,11 @@ def dropped(c: OnnxCall) -> Result:
 
 TABLE = [
     *map(unary, UNARY),
-    *map(compared, COMPARED),
     Operator("Add", add, (2, 2), fold=lambda c, a: a[0] + a[1]),
     Operator(
         "Sub", joined("-", lambda a, b: binary("-", a, b)), (2, 2), fold=lambda c, a: a[0] - a[1]
     ),
-    Operator("Mul", joined("*", times), (2, 2), fold=lambda c, a: a[0] * a[1]),
+    Operator("Mul", product, (2, 2), fold=lambda c, a: a[0] * a[1]),
     Operator("Div", joined("/", over), (2, 2), fold=divided),
     Operator("Mod", joined("%", modulo), (2, 2), {"fmod": 0}, lambda c, a: np.mod(a[0], a[1])),
     Operator("Pow", power, (2, 2), fold=lambda c, a: np.power(a[0], a[1])),
@@ -362,9 +337,6 @@ TABLE = [
     Operator("Max", extreme("max"), (1, 64), fold=lambda c, a: np.maximum.reduce(a)),
     Operator("Min", extreme("min"), (1, 64), fold=lambda c, a: np.minimum.reduce(a)),
     Operator("Clip", clip, (1, 3), {"min": float, "max": float}),
-    Operator("Not", lambda c: made(c, [c.value(0)], negated, "truth"), fold=lambda c, a: ~a[0]),
-    Operator("Where", where, (3, 3), fold=lambda c, a: np.where(a[0], a[1], a[2])),
-    Operator("Cast", cast, attributes={"to": 1, "saturate": 1, "round_mode": "up"}, fold=fold_cast),
     Operator("Identity", identity, fold=lambda c, a: a[0]),
     Operator("Dropout", dropped, (1, 3), {"ratio": 0.5, "seed": 0}),
 ]

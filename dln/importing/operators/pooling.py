@@ -25,6 +25,8 @@ def pooled(function: str, fill: float) -> Run:
     def run(c: OnnxCall) -> Result:
         if len(c.node.outputs) > 1 and c.node.outputs[1] and c.body.uses[c.node.outputs[1]]:
             raise Unsaid("its indices are used")
+        if c["ceil_mode"] not in (0, 1):
+            raise Unsaid(f"its ceil_mode is {c['ceil_mode']}")
         x, long = image(c)
         w = windows(c, long, c["kernel_shape"] or [], bool(c["ceil_mode"]))
         counted = function == "mean" and not c["count_include_pad"]

@@ -15,7 +15,7 @@ from dln.importing.values import BATCH, Constant, Value
 
 def dense(c: OnnxCall, x: Value, w: Constant, bias: Constant | None = None) -> Value:
     """`W @ x + b` along the last axis of x; `w` is [n, m] as ONNX has it."""
-    n, m = w.array.shape
+    n, m = w.settled().array.shape
     if not x.axes[-1] or BATCH in x.axes[-1]:
         raise Unsaid("it sums over the examples" if x.axes[-1] else "it sums over an axis of one")
     x = c.body.canonical(x)
@@ -64,9 +64,11 @@ def lanes(a: Value | Constant) -> int:
 
 def laid(a: Value | Constant, order: list[int | None]) -> Value | Constant:
     """Axes in an order; None is an axis of one."""
+    if lanes(a) != len([k for k in order if k is not None]):
+        raise Unsaid("its inputs have other axes than it asks for")
     if isinstance(a, Value):
         return a.viewed([() if k is None else a.axes[k] for k in order])
-    array = a.array.transpose([k for k in order if k is not None])
+    array = a.settled().array.transpose([k for k in order if k is not None])
     array = np.expand_dims(array, [p for p, k in enumerate(order) if k is None])
     return Constant(array, a.learnt, a.name)
 
@@ -106,6 +108,24 @@ def turned(a: Value | Constant, asked: int) -> Value | Constant:
     return laid(a, [1, 0]) if asked else a
 
 
+def einsum(c: OnnxCall) -> Result:
+    """A product of one or two tensors, summed over the letters that the result has not."""
+    left, arrow, right = c["equation"].replace(" ", "").partition("->")
+    terms = left.split(",")
+    plain = all(t.isalpha() and len({*t}) == len(t) for t in terms) and len({*right}) == len(right)
+    if not arrow or not plain or len(terms) != len(c.args) or not {*right} <= {*"".join(terms)}:
+        raise Unsaid(f"its equation is {c['equation'][:40]}")
+    letters = [*right, *sorted({*"".join(terms)} - {*right})]
+    args: list[Value | Constant] = []
+    for term, a in zip(terms, c.args, strict=True):
+        if a is None or lanes(a) != len(term):
+            raise Unsaid("its equation does not go with its inputs")
+        args.append(laid(a, [term.index(x) if x in term else None for x in letters]))
+    both = made(c, args, times) if len(args) == 2 else made(c, args, lambda e: e)
+    gone = range(len(right), len(letters))
+    return reduced(c, both, gone, "sum", False) if gone else both
+
+
 def multiplied(c: OnnxCall, a: list[Array]) -> Array:
     if a[0].size // max(a[0].shape[-1], 1) * a[1].shape[-1] > MOST:
         raise Unsaid("it multiplies constants that are too large")
@@ -114,5 +134,6 @@ def multiplied(c: OnnxCall, a: list[Array]) -> Array:
 
 TABLE = [
     Operator("MatMul", matmul, (2, 2), fold=multiplied),
+    Operator("Einsum", einsum, (1, 2), {"equation": str}),
     Operator("Gemm", gemm, (2, 3), {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}),
 ]

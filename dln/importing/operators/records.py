@@ -76,6 +76,7 @@ class OnnxCall:
         found = self.arg(k)
         if not isinstance(found, Constant):
             raise Unsaid(f"its {what} {'depend on the example' if found else 'are left out'}")
+        found.settled()
         if found.array.dtype.kind != "f" or (rank is not None and found.array.ndim != rank):
             raise Unsaid(f"its {what} are no {f'array of {rank} axes' if rank else 'numbers'}")
         return found
@@ -175,9 +176,20 @@ def repeated(const: Constant) -> Array:
     """The numbers of a constant, once along the axes in which it is repeated. Raises `Unsaid` where
     they depend on how many examples or steps there are."""
     once = [once_each(a) for a in (const.array, const.other) if a is not None]
+    if len(once) == 2 and once[0].shape != once[1].shape:
+        once = [alike(a) for a in once]
     if len(once) == 2 and not np.array_equal(once[0], once[1]):
         raise Unsaid("it computes with the number of examples or steps, which the file leaves open")
     return once[0]
+
+
+def alike(array: Array) -> Array:
+    """An array, once along the axes along which it is the same throughout."""
+    for axis in range(array.ndim):
+        first = array.take([0], axis) if array.size else array
+        if (first == array).all():
+            array = first
+    return array
 
 
 def once_each(array: Array) -> Array:

@@ -129,9 +129,9 @@ def recurrent(c: OnnxCall) -> Result:
     if c["clip"] is not None or c["activation_alpha"] or c["activation_beta"]:
         raise Unsaid("it cuts off what its gates are given")
     x = sequence(c)
-    begins(c)
     w, r = c.weights(1, "weights", 3), c.weights(2, "recurrent weights", 3)
     both = c["direction"] == "bidirectional"
+    begins(c, (1 + both, r.array.shape[2]))
     m, n = r.array.shape[2], w.array.shape[2]
     shapes = w.array.shape, r.array.shape
     if shapes != ((1 + both, gates * m, n), (1 + both, gates * m, m)) or x.shape[-1] != n or m < 1:
@@ -165,8 +165,9 @@ def sequence(c: OnnxCall) -> Value:
     return x
 
 
-def begins(c: OnnxCall) -> None:
-    """Raise `Unsaid` for lengths of sequences, and for a first state that is not 0."""
+def begins(c: OnnxCall, sizes: tuple[int, int]) -> None:
+    """Raise `Unsaid` for lengths of sequences, and for a first state that is not 0, or not one of
+    so many directions and numbers for each example."""
     if c.arg(4) is not None:
         lengths = c.arg(4)
         if not isinstance(lengths, Constant):
@@ -175,6 +176,10 @@ def begins(c: OnnxCall) -> None:
         first = c.arg(k)
         if first is not None and not (isinstance(first, Constant) and zero(first.array)):
             raise Unsaid("it begins with a state that is not 0", "export it without a first state")
+        many = (sizes[0], c.body.count("batch"), sizes[1])
+        many = (many[1], many[0], many[2]) if c["layout"] else many
+        if isinstance(first, Constant) and first.array.shape != many:
+            raise Unsaid("its first state has another shape than its examples ask for")
 
 
 def zero(array: Array) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from dln.grammar import syntax as s
 from dln.importing.model import Array, Unsaid
+from dln.importing.operators.parts import picked
 from dln.importing.operators.pointwise import logit, square
 from dln.importing.operators.records import (
     OnnxCall,
@@ -15,11 +16,11 @@ from dln.importing.operators.records import (
     Result,
     axis_of,
     made,
-    scaled_leaf,
     settled,
 )  # fmt: skip
-from dln.importing.syntax_of import binary, call, index, name, reduce
-from dln.importing.values import BATCH, TIME, Element, Leaf, Value, plain, written
+from dln.importing.operators.shapes import counts
+from dln.importing.syntax_of import binary, call, name, reduce
+from dln.importing.values import BATCH, TIME, Element, Leaf, Tree, Value, plain, written
 
 Wrap = Callable[[s.Expr], s.Expr]
 
@@ -67,7 +68,10 @@ def axes_of(c: OnnxCall, x: Value) -> list[int]:
     axes = c.ints(1, "axes", "axes")
     if not axes:
         return [] if c["noop_with_empty_axes"] else [*range(x.rank)]
-    return [axis_of(c, a, x.rank) for a in axes]
+    found = [axis_of(c, a, x.rank) for a in axes]
+    if len({*found}) < len(found):
+        raise Unsaid("it names an axis twice")
+    return found
 
 
 def root(e: s.Expr) -> s.Expr:
@@ -80,8 +84,25 @@ REDUCED: dict[str, tuple[str, Wrap, Wrap]] = {
     "ReduceSumSquare": ("sum", square, same), "ReduceL2": ("sum", square, root),
     "ReduceL1": ("sum", lambda e: call("abs", e), same),
     "ReduceLogSum": ("sum", same, lambda e: call("log", e)),
+    "ReduceProd": ("prod", same, same),
     "ReduceLogSumExp": ("sum", lambda e: call("exp", e), lambda e: call("log", e)),
 }  # fmt: skip
+
+
+def multiplied(c: OnnxCall, x: Value, axes: Sequence[int]) -> Value:
+    """A product along an axis of few."""
+    if len(axes) != 1 or BATCH in x.axes[axes[0]] or counts(c, x)[axes[0]] > FEW:
+        raise Unsaid("it multiplies along an axis that is not one of few")
+    x, at = c.body.kept_short(x, 2), axes[0]
+    parts = [picked(c, x, at, k, bool(c["keepdims"])) for k in range(counts(c, x)[at])]
+    found = parts[0]
+    for one in parts[1:]:
+        found = made(c, [found, one], lambda a, b: binary("*", a, b))
+    return found
+
+
+FEW = 8  # factors that are written out
+FOLDED = ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd")
 
 
 def reduction(op: str) -> Operator:
@@ -89,10 +110,12 @@ def reduction(op: str) -> Operator:
 
     def run(c: OnnxCall) -> Result:
         x = c.value(0)
+        if op == "ReduceProd":
+            return multiplied(c, x, axes_of(c, x))
         return reduced(c, x, axes_of(c, x), function, bool(c["keepdims"]), before, after)
 
     def fold(c: OnnxCall, a: list[Array]) -> Array:
-        if op not in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"):
+        if op not in FOLDED:
             raise Unsaid("it is taken of a constant")
         axes = c.ints(1, "axes", "axes")
         function_ = getattr(np, function)
@@ -132,7 +155,7 @@ def rowwise(
         and plain(x.tree)
         and (not rest or [x.shape[a] for a in rest] == [TIME])
     )
-    if not alone and not (isinstance(x.tree, Leaf) and order == [*range(len(order))]):
+    if not alone and not (whole_rows(x.tree) and order == [*range(len(order))]):
         turned = x.viewed([tuple(a for a in (BATCH,))] + [(a,) for a in order])
         named = c.body.named(turned)
         if named.order != [*range(len(order))]:
@@ -148,9 +171,20 @@ def rowwise(
         value = function(written(x.tree, None))
         return Value(c.body.define(value, gives), tuple(lanes_), "real", domain)
     made_ = c.body.equation(
-        gives, lambda at: function(index(scaled_leaf(x).expr, at)), drop=int(given == "row")
+        gives, lambda at: function(written(x.tree, at)), drop=int(given == "row")
     )
     return Value(made_, tuple(lanes_), "real", domain)
+
+
+def whole_rows(tree: Tree) -> bool:
+    """Whether an expression can be written with all indices but the last."""
+    if isinstance(tree, Leaf):
+        return not tree.split
+    return all(
+        (not part.shape or (part.shape == tree.shape and at == tuple(range(len(at)))))
+        and whole_rows(part)
+        for part, at in tree.parts
+    )
 
 
 def softmax(c: OnnxCall) -> Result:

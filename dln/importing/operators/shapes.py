@@ -11,6 +11,7 @@ import numpy as np
 from dln.grammar import syntax as s
 from dln.importing.model import Array, Unsaid
 from dln.importing.operators.records import (
+    MOST,
     OnnxCall,
     Operator,
     Result,
@@ -69,7 +70,8 @@ def reshaped(c: OnnxCall, x: Value, new: list[int]) -> Value:
     if new.count(-1) == 1 and known > 0 and total % known == 0:
         new = [total // known if n == -1 else n for n in new]
     if prod(new) != total or min(new, default=1) < 1:
-        raise Unsaid("it reshapes to a fixed number of examples", "export it with that axis open")
+        raise Unsaid("it reshapes to a fixed number of examples or steps",
+                     "export it with that axis open, or all of them fixed")  # fmt: skip
     x, pieces = aligned(c, x, new)
     return x.viewed(pieces)
 
@@ -234,6 +236,18 @@ def expand(c: OnnxCall) -> Result:
     return Value(found, tuple(lanes), x.kind, x.domain, x.classes)
 
 
+def tile(c: OnnxCall) -> Result:
+    """Copies side by side, of axes of one: an axis that grows."""
+    x, many = c.value(0), c.ints(1, "", "repeats") or []
+    sizes = counts(c, x)
+    if len(many) != x.rank or min(many) < 1:
+        raise Unsaid("its repeats do not go with its input")
+    if any(n > 1 and size != 1 for n, size in zip(many, sizes, strict=True)):
+        raise Unsaid("it repeats an axis that is not one")
+    new = [n * size for n, size in zip(many, sizes, strict=True)]
+    return expand(OnnxCall(c.node, {}, [x, Constant(np.array(new))], c.opset, c.body))
+
+
 def fold_reshape(c: OnnxCall, a: list[Array]) -> Array:
     new = [
         a[0].shape[k] if n == 0 and k < a[0].ndim else n for k, n in enumerate(whole(a[1], "shape"))
@@ -250,6 +264,14 @@ def fold_squeeze(c: OnnxCall, a: list[Array]) -> Array:
     return np.squeeze(a[0], None if axes is None else tuple(axes))
 
 
+def bounded(a: list[Array]) -> list[int]:
+    """The repeats of a constant that stays small."""
+    many = whole(a[1], "repeats")
+    if a[0].size * prod(many) > MOST:
+        raise Unsaid("it repeats too much")
+    return many
+
+
 def fold_expand(c: OnnxCall, a: list[Array]) -> Array:
     return np.broadcast_to(a[0], np.broadcast_shapes(a[0].shape, tuple(whole(a[1], "shape"))))
 
@@ -263,5 +285,6 @@ TABLE = [
              fold=lambda c, a: np.transpose(a[0], c["perm"])),
     Operator("Squeeze", squeeze, (1, 2), {"axes": list}, fold_squeeze),
     Operator("Unsqueeze", unsqueeze, (1, 2), {"axes": list}, fold_unsqueeze),
+    Operator("Tile", tile, (2, 2), fold=lambda c, a: np.tile(a[0], bounded(a))),
     Operator("Expand", expand, (2, 2), fold=fold_expand),
 ]  # fmt: skip
