@@ -68,4 +68,7 @@ def test_what_is_no_model_is_refused(dln: Callable[..., Any]) -> None:
     assert "--to net.onnx" in dln("emit", "mlp", "--to", "net.onx").err
     assert "--to net.onnx" in dln("emit", "mlp", "--to", ".onnx").err
     assert "E565" in dln("emit", "rnn_modes", "--to", "n.onnx", "--net", "modes[3].step").err
+    Path("mlp").mkdir()  # no run, and the name of a spec
+    assert "E560" in dln("emit", "mlp", "--to", "net.onnx", "--net", "nett").err
+    Path("mlp").rmdir()
     assert not list(Path().iterdir())

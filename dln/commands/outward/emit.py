@@ -20,7 +20,7 @@ from dln.running import beginning
 from dln.running.training import opened, select
 from dln.runtime.session import Session
 from dln.settings import Settings
-from dln.spec import Spec
+from dln.spec import Spec, shipped
 
 ORDER = 85
 FULL = "free some space, or give another --to"
@@ -131,7 +131,8 @@ def of_run(
     """A run by its directory, with what it has learnt; None for what is a spec."""
     from dln.applying import opening  # late: most often it is a spec
 
-    if not Path(run).is_dir():
+    recorded = (Path(run) / "log.jsonl").is_file() or run not in shipped()
+    if not Path(run).is_dir() or not recorded:
         return None
     if weights is not None:
         raise Wrong(f"{run} is a run, with weights of its own", f"dln emit {run} --to net.onnx")
