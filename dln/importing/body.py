@@ -170,7 +170,8 @@ class BlockBody:
             if array.dtype == object:
                 raise Unsaid("it takes words, which are no numbers")
             name_ = self.fresh([*hints, *candidates(const.name)], "w" if const.learnt else "c")
-            self.params.append(BodyParam(name_, numbers(array), not const.learnt))
+            fixed = not const.learnt or bool(np.isinf(array).any())  # a mask is not learnt
+            self.params.append(BodyParam(name_, numbers(array), fixed))
             self.known[id(array)] = leaf(name(name_), array.shape, name_)
             self.kept.append(array)
         return self.known[id(array)]

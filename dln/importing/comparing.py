@@ -23,7 +23,9 @@ SMALL = 1 << 20  # constants of a model that the evaluator of the onnx package l
 
 @dataclass
 class Compared:
-    """The largest difference, and the largest number."""
+    """The largest difference of an output, and its largest number. `within` is what the difference
+    may be as a share of that, or of a tenth where all numbers are smaller. `by` is who has computed
+    them: the evaluator of the onnx package has rounded constants in double precision too."""
 
     difference: float
     scale: float
@@ -31,8 +33,12 @@ class Compared:
     by: str = "onnxruntime"
 
     @property
+    def share(self) -> float:
+        return self.difference / max(self.scale, 0.1)
+
+    @property
     def agrees(self) -> bool:
-        return self.difference <= self.within * max(self.scale, 1.0)
+        return self.share <= self.within
 
 
 def compared(model: FileModel, found: Understood, session: Any) -> Compared | str:
@@ -59,19 +65,21 @@ def held_against(
     model: FileModel, found: Understood, ours: Any, theirs: Mapping[str, Any], by: str
 ) -> Compared:
     """The outputs of both; where they have other shapes their difference is infinite."""
-    within, worst, scale = WITHIN["float64" if double(model) else "float32"], 0.0, 0.0
+    within = WITHIN["float64" if double(model) and by == "onnxruntime" else "float32"]
+    worst = Compared(0.0, 0.0, within, by)
     for port, name, value in found.outputs:
         name = found.body.renamed.get(name, name)
         mine = np.asarray(ours[name] if isinstance(ours, Mapping) else ours, np.float64)
         right = plain(theirs[port.name], value.words)
+        difference = float("inf")
         if mine.ndim == 1 + len(value.shape) and mine.size == right.size:
             mine = outward(mine, value.axes, None).reshape(right.shape)
-            worst = max(worst, float(np.max(np.abs(mine - right), initial=0.0)))
-            scale = max(scale, float(np.max(np.abs(right), initial=0.0)))
-        else:
-            worst = float("inf")
-    within = within if by == "onnxruntime" else WITHIN["float32"]  # it has rounded constants
-    return Compared(worst if np.isfinite(worst) else float("inf"), scale, within, by)
+            difference = float(np.max(np.abs(mine - right), initial=0.0))
+        scale = float(np.max(np.abs(right), initial=0.0))
+        difference = difference if np.isfinite(difference) else float("inf")
+        one = Compared(difference, scale, within, by)
+        worst = max(worst, one, key=lambda c: (c.share, c.scale))
+    return worst
 
 
 Theirs = dict[str, Any] | None

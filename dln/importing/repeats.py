@@ -14,12 +14,14 @@ MOST = 400  # statements that are looked through
 
 @dataclass(frozen=True)
 class Repeat:
-    """Statements that could be a block: what goes in, what comes out, parameters of its own."""
+    """Statements that could be a block: what goes in, what comes out, parameters of its own, and
+    those that others have too, which are handed to it."""
 
     units: tuple[Unit, ...]
     source: str
     result: str
     params: tuple[Unit, ...]
+    shared: tuple[str, ...]
 
     def canonical(self) -> tuple[str, ...]:
         """Its text under names by place."""
@@ -116,12 +118,14 @@ def stretch(
     beyond = {*outside} | kept
     sources = read & ({u.target for u in rows} | values.keys())
     results = own & beyond
-    if len(sources) != 1 or len(results) != 1 or any(p.target in beyond for p in params):
+    shared = tuple(p.target for p in params if p.target in beyond)
+    params = tuple(p for p in params if p.target not in shared)
+    if len(sources) != 1 or len(results) != 1:
         return None
     source, result = sources.pop(), results.pop()
     if result != inside[-1].target:
         return None
-    return Repeat(tuple(inside), source, result, params)
+    return Repeat(tuple(inside), source, result, params, shared)
 
 
 def replaced(
@@ -131,7 +135,8 @@ def replaced(
     first = found[0]
     shapes = values | {u.target: u.shape for u in units}
     inner = inner_names(first)
-    ports = f"x{sizes(shapes[first.source])}"
+    handed = f"; {', '.join(first.shared)}" if first.shared else ""
+    ports = f"x{sizes(shapes[first.source])}{handed}"
     results = f"y{sizes(shapes[first.result])}"
     lines = [u.renamed(inner) for u in (*first.params, *first.units)]
     block = BlockText(name, ports, results, numbered(lines, ["x", "y"]))
@@ -146,7 +151,7 @@ def replaced(
             k, s = ends[id(u)]
             target = s.result if s.result in kept else fresh(f"{name}{k}", used)
             names[s.result] = target
-            text = f"{target} = {s.source} -> {name}()"
+            text = f"{target} = {s.source} -> {name}({', '.join(s.shared)})"
             weights: dict[str, Held] = {}
             for part in (*s.params, *s.units):
                 for path, w in part.renamed(s.places).weights.items():

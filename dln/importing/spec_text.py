@@ -74,8 +74,8 @@ def domain(v: Value) -> str:
 
 def head(model: FileModel, found: Understood, target: Path, learnt: int) -> Iterator[str]:
     weights = target.with_suffix(".safetensors").name
-    by = f" by {model.producer}" if model.producer else ""
-    yield f"# Read from {shown(Path(model.file).name)}, written{by}: {learnt:,} parameters,"
+    by = f", written by {model.producer}" if model.producer else ""
+    yield f"# Read from {shown(Path(model.file).name)}{by}: {learnt:,} parameters,"
     yield f"# whose values are in {weights}."
     yield "#"
     yield f'#     session = dln.load("{target.name}").compile({precision(model)}).session()'

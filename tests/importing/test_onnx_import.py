@@ -183,6 +183,14 @@ CASES: dict[str, tuple[Any, list[str]]] = {
                "w": np.array([0, 0, 1, 0, 0, 0, 2, 0]), "r": np.array([-1, 3, 12, 2]),
                "k": np.array([0, 2])}, opset=13),
         ["concat("]),
+    "what stands between a layer and a sum": (
+        model([node("MatMul", "x W", "m"), node("Relu", "m", "r"), node("Add", "r b", "a"),
+               node("Einsum", "a V", "e", equation="ni,ij->nj"),
+               node("Unsqueeze", "e ax", "e2"), node("Tile", "e2 two", "t"),
+               node("Mul", "t e2", "u"), node("ReduceProd", "u", axes=[1], keepdims=0)],
+              {"x": ["n", 3]}, {"W": weights(3, 4), "b": weights(4), "V": weights(4, 2),
+                                "ax": np.array([1]), "two": np.array([1, 2, 1])}),
+        ["dense(4, b = zeros(4), act = relu)", "(h1[j] + w1[j])"]),
     "attention over a fixed number of rows": (
         model([node("MatMul", "x Q", "q"), node("MatMul", "x K", "k"), node("MatMul", "x V", "v"),
                node("Reshape", "q h", "q4"), node("Reshape", "k h", "k4"),
@@ -244,6 +252,39 @@ def test_recurrent_layers_keep_their_gates(line: str, imported: Import) -> None:
     agreed(found)
     assert line in found.block
     assert "const steps = 10" in found.text
+
+
+def test_what_comes_again_is_a_block(imported: Import) -> None:
+    nodes, held = list[Any](), {"bars": np.triu(np.full((3, 3), -np.inf, np.float32), 1)}
+    for k in (1, 2):
+        held |= {f"fc{k}.weight": weights(4, 4), f"fc{k}.bias": weights(4)}
+        held |= {f"norm{k}.g": weights(4), f"norm{k}.b": weights(4)}
+        into, out = ("x", "a") if k == 1 else ("a", "y")
+        nodes += [
+            node("Transpose", into, f"t{k}", perm=[0, 2, 1]),
+            node("MatMul", f"{into} t{k}", f"s{k}"),
+            node("Add", f"s{k} bars", f"m{k}"), node("Softmax", f"m{k}", f"w{k}", axis=-1),
+            node("MatMul", f"w{k} {into}", f"v{k}"),
+            node("LayerNormalization", f"v{k} norm{k}.g norm{k}.b", f"n{k}"),
+            node("MatMul", f"n{k} fc{k}.weight", f"f{k}"), node("Add", f"f{k} fc{k}.bias", f"g{k}"),
+            node("Add", f"g{k} {into}", out),
+        ]  # fmt: skip
+    found = imported(model(nodes, {"x": ["n", 3, 4]}, held))
+    agreed(found)
+    assert "block layer(x[3, 4]; bars) -> y[3, 4] {" in found.text
+    assert found.block.endswith(
+        "  fixed bars[3, 3] = 0\n  layer1 = x -> layer(bars)\n  y = layer1 -> layer(bars)\n}"
+    )
+
+
+def test_a_number_of_examples_is_no_weight(imported: Import) -> None:
+    """A file that leaves it open has no number for it."""
+    nodes = [
+        node("Shape", "x", "s"), node("Gather", "s zero", "n"), node("Cast", "n", "f", to=1),
+        node("Div", "x f"),
+    ]  # fmt: skip
+    found = imported(model(nodes, {"x": ["n", 2]}, {"zero": np.array(0)}))
+    assert found.code == 2 and "the number of examples or steps" in found.err
 
 
 def test_an_embedding_over_open_sequences(imported: Import) -> None:
