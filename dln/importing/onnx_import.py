@@ -74,7 +74,7 @@ def told(
         return 0
     size = f"{result.difference:.1e}, of numbers up to {result.scale:.3g}"
     if not result.agrees:
-        message = f"the spec computes other numbers than {model.file}: they differ by {size}"
+        message = f"the spec computes other numbers than {result.by} of {model.file}: by {size}"
         raise Fault(message, f"look at {target}, report it, and do not use it", "E620")
     terminal.result(f"largest difference from {result.by}: {size}")
     terminal.data({**facts, "compared": True, **vars(result)})

@@ -282,9 +282,9 @@ def clip(c: OnnxCall) -> Result:
         return made(c, [c.value(0)], lambda x: call("relu", x))
 
     def put(x: s.Expr) -> s.Expr:
-        if high is not None:
-            x = call("min", x, literal(high))
-        return x if low is None else call("max", x, literal(low))
+        if low is not None:
+            x = call("max", x, literal(low))
+        return x if high is None else call("min", x, literal(high))
 
     return made(c, [c.value(0)], put)
 
