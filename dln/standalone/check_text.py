@@ -35,7 +35,8 @@ def of_check(check: Checking, phases: Collection[str]) -> Iterator[str]:
             continue
         left, right, within = map(str, sides)
         said = [dumps(remark(text, 44)), left, dumps(e.op), right, *[within] * (within != "0")]
-        yield from broken(f"        expect({', '.join(said)})")
+        form = "expect_all" if "[" in (left[0], right[0]) else "expect"
+        yield from broken(f"        {form}({', '.join(said)})")
 
 
 def phases_known(e: Expectation, phases: Collection[str]) -> bool:

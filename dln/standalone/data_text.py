@@ -179,6 +179,10 @@ def parts_of(
         for w in phase.watches:
             if w.on is not None and w.program is not None:
                 enter(w.on, plan.programs[w.program].dtype)
+    for task in plan.tasks.values():
+        for emit in task.emits:
+            if emit.on is not None and emit.program in keys:
+                enter(emit.on, plan.programs[emit.program].dtype)
     for program in (plan.programs[key] for key in keys):
         for field in map(WholeField.parse, whole_keys(program)):
             enter(On(field.data, field.part), program.dtype)

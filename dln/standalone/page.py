@@ -21,6 +21,7 @@ from dln.standalone.parts import keys_of
 from dln.standalone.program.layout import broken, packed, remark
 from dln.standalone.program.text import WrittenProgram, function_text, ident, table, table_of
 from dln.standalone.refusing import refuse, refuse_applied
+from dln.standalone.task_text import TaskText, task_keys, tasks_of
 from dln.standalone.training_text import PhaseText
 
 RULE = "-" * 87
@@ -47,6 +48,7 @@ class Page:
         parts = [*self.data(), *self.parameters()]
         for phase in self.phases:
             parts += self.phase(phase)
+        parts += self.tasks()
         parts += self.main()
         parts += self.helpers("\n".join([*parts, *self.run()]))
         body = "\n".join([*parts, *self.run()])
@@ -105,7 +107,7 @@ class Page:
             while name in {w.name for w in self.made.values()}:
                 name += "_"
             kind = key.partition(":")[0]
-            keyed = kind in ("data", "init", "states", "start", "estimate", "apply")
+            keyed = kind in ("data", "init", "states", "start", "estimate", "apply", "task")
             written = function_text(
                 program, name, said(key), self.own, self.plan.texts, self.wanted(kind, program),
                 keyed, self.rounded(key),
@@ -138,20 +140,27 @@ class Page:
     @cached_property
     def moved(self) -> set[str]:
         """The parameters that programs of the file read or move."""
-        keys = {key for phase in self.phases for key in keys_of(self.plan, phase)}
+        keys = [key for phase in self.phases for key in keys_of(self.plan, phase)]
+        keys += self.task_keys
         return {
             b.key for key in keys for b in self.plan.programs[key].buffers if b.place == "param"
         }
 
     @cached_property
+    def task_keys(self) -> list[ProgramKey]:
+        """The programs of tasks."""
+        return list(task_keys(self.plan, [p.name for p in self.phases]))
+
+    @cached_property
     def parts(self) -> Parts:
-        return parts_of(self.plan, self.phases, [self.first_key] if self.first_key else [])
+        keys = [*([self.first_key] if self.first_key else []), *self.task_keys]
+        return parts_of(self.plan, self.phases, keys)
 
     @property
     def wholes(self) -> bool:
         """Whether a program reads whole parts of data."""
         keys = [key for phase in self.phases for key in keys_of(self.plan, phase)]
-        keys += [self.first_key] if self.first_key is not None else []
+        keys += [*([self.first_key] if self.first_key else []), *self.task_keys]
         return any(whole_keys(self.plan.programs[key]) for key in keys)
 
     @property
@@ -223,6 +232,14 @@ class Page:
         yield "\n"
         yield from PhaseText(self.plan, phase, self.made, self.parts, self.plain).lines()
 
+    def tasks(self) -> Iterator[str]:
+        """What is emitted once all is trained."""
+        if self.task_keys:
+            yield header("tasks")
+            yield from self.programs(self.task_keys)
+            phases = [p.name for p in self.phases]
+            yield from TaskText(self.plan, phases, self.made, self.parts).lines()
+
     # ---- the rest ------------------------------------------------------------------------------
 
     def main(self) -> Iterator[str]:
@@ -253,12 +270,21 @@ class Page:
             yield lead + dumps(row + " " * after) + " \\" * after
         wide = self.wide
         columns = f"\n{'phase'.ljust(wide)}  epochs    updates  seconds  watched"
-        yield from (OPTIONS if self.folders else OPTIONS.replace(FOLDER, "")).split("\n")
+        options = OPTIONS if self.folders else OPTIONS.replace(FOLDER, "")
+        names = [t.name for t in tasks_of(self.plan, [p.name for p in self.phases])]
+        for option in options.split("\n"):
+            if names and "given =" in option:
+                yield from broken(
+                    f'    say.add_argument("--task", choices={names!r}, help="do one alone")'
+                )
+            yield option
         said = f"{dumps(ascii_text(self.says))}, {dumps(columns)}"
         yield from broken(f'    print({said}, sep="\\n")')
         more = ", given.data" if self.folders else ""
         yield f"    param, told = train(given.seed, given.epochs, given.limit{more})"
         yield "    if given.save: np.savez(given.save, **param)"
+        if names:
+            yield f"    tasks(param, told, given.seed, given.task{', given.limit' + more})"
         told = list(check_lines(self.checks, [p.name for p in self.phases]))
         if told:
             yield "    if given.epochs is None and given.limit is None:"

@@ -162,9 +162,55 @@ def finished(
     print("; ".join([line.rstrip(), ended] if ended else [line.rstrip()]))
 
 
+def picked(program: Any, part: Any, keys: Any, size: int, most: Any = None) -> Any:
+    """What a program makes of examples that its condition holds for, at most so many of them."""
+    found, update, count = [], 0, 0
+    which = np.arange(len(next(iter(part.values()))))
+    for i in range(0, len(which), size):
+        left = program(pick(part, which[i : i + size], update))
+        some = left["where"] != 0 if "where" in left else slice(None)
+        found.append([np.asarray(left[k])[some] for k in keys])
+        count += len(found[-1][0])
+        if most is not None and count >= most:
+            break
+    return [np.concatenate(arrays)[:most] for arrays in zip(*found, strict=True)]
+
+
+def shown(value: Any) -> str:
+    """Numbers as a person reads them; a text as it is."""
+    if isinstance(value, str):
+        return f"\n{value}"
+    if np.ndim(value) > 1:
+        rows = np.reshape(value, (len(value), -1))
+        return "\n" + "\n".join("  ".join(f"{x:.6g}" for x in row) for row in rows)
+    return f"{value:.6g}" if np.ndim(value) == 0 else f"[{', '.join(f'{x:.6g}' for x in value)}]"
+
+
+def save(task: str, name: str, made: Any) -> None:
+    """Write a text or numbers to a file; in place of a picture its numbers."""
+    path = Path(name)
+    if isinstance(made, str):
+        path.write_text(made, "utf-8")
+    elif path.suffix in (".csv", ".txt"):
+        rows = np.reshape(made, (-1, 1) if np.ndim(made) < 2 else (len(made), -1)).tolist()
+        sign = "," if path.suffix == ".csv" else " "
+        path.write_text("".join(sign.join(map(repr, row)) + "\n" for row in rows), "utf-8")
+    else:
+        np.save(path := path.with_suffix(".npy"), made)
+    print(f"{task}: wrote {path}")
+
+
 def expect(text: str, found: Any, sign: str, wanted: Any, within: Any = "") -> None:
     """Say whether what was found is what is expected."""
     a, b = np.asarray(found), np.asarray(wanted)
     holds = {"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b, "==": abs(a - b) <= (within or 0)}
     word, near = "passed" if np.all(holds[sign]) else "FAILED", within and f" within {within:g}"
     print(f"  {word}   {text}  measured {found:.9g}  expected {sign} {wanted:.9g}{near}")
+
+
+def expect_all(text: str, found: Any, sign: str, wanted: Any, within: Any = 0) -> None:
+    """The same of several numbers."""
+    a, b = np.asarray(found), np.asarray(wanted)
+    holds = {"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b, "==": abs(a - b) <= within}
+    word = "passed" if np.all(holds[sign]) else "FAILED"
+    print(f"  {word}   {text}  measured {a.tolist()}  expected {sign} {b.tolist()}")

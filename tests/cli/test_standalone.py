@@ -4,6 +4,7 @@ a page that can be read. The other side is dln's own session, and the file is ru
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 import re
 import subprocess
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 import dln as package
+from dln.artefacts.made import maker
 from dln.standalone.page import page
 
 SLOW = ("autoencoder", "feedforward", "vanishing", "backprop", "dbn_finetuned", "stacked_denoising",
@@ -50,6 +52,11 @@ train more on still batch 2 order balanced(label) for 2 epochs after fit {
   minimize cross_entropy(z, label) over out with sgd(lr = 0.1, momentum = 0.9)
   watch total wrong = argmax(z) != label
 }
+task look() after more {
+  emit out.W to "weights.png"
+  emit text("sum ", sum(out.b))
+  emit examples(out(net(w0)), on = still, where = label == 0, n = 2) to "found.npy"
+}
 """
 
 
@@ -73,7 +80,8 @@ def compared(name: str, folder: Path, limit: int, epochs: int = 1, slow: bool = 
     session.train(tuple(names), epochs=epochs, limit=limit)
     if arrays:
         np.savez(folder / f"{spec.name}_alone.data.npz", allow_pickle=False, **arrays)
-    param, told = module(text, folder / f"{spec.name}_alone.py").train(0, epochs, limit)
+    alone = module(text, folder / f"{spec.name}_alone.py")
+    param, told = alone.train(0, epochs, limit)
     assert param.keys() <= plan.params.keys()
     for path in param:
         mine = np.asarray(session.params[path])
@@ -82,7 +90,21 @@ def compared(name: str, folder: Path, limit: int, epochs: int = 1, slow: bool = 
         assert told[result.name]["updates"] == result.updates
         for watch, rows in result.history.items():
             assert told[f"{result.name}.{watch}"] == list(map(tuple, rows)), watch
+    if hasattr(alone, "tasks"):
+        with contextlib.chdir(folder):
+            alone.tasks(param, told)
+            tasks_alike(session)
     return text
+
+
+def tasks_alike(session: Any) -> None:
+    """What tasks have written into files, as numbers, against what the session makes of them."""
+    for task in session.plan.tasks.values():
+        values = session.evaluate(task.program)
+        for emit in (e for e in task.emits if e.to is not None):
+            path = Path(emit.to).with_suffix(".npy")
+            if path.exists():
+                assert path.read_bytes() == maker(emit.form)(session, emit, values).numbers(".npy")
 
 
 def readable(text: str) -> None:

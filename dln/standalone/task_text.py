@@ -1,0 +1,120 @@
+"""The text of tasks: what is emitted once a spec is trained, printed or written to files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from json import dumps
+
+from dln.compiler.plan import EmitSpec, PartSpec, Plan, Program, ProgramKey, TaskSpec
+from dln.compiler.schema.keys import Output
+from dln.standalone.check_text import ascii_text
+from dln.standalone.data_text import Parts
+from dln.standalone.program.layout import broken, remark
+from dln.standalone.program.text import WrittenProgram
+
+OF_EXAMPLES = ("examples", "confusion")
+"""The forms of what is made of examples that a file can write; others need curves, or tables."""
+
+
+def in_file(emit: EmitSpec) -> bool:
+    """Whether a file can print or write what is emitted."""
+    forms = OF_EXAMPLES if emit.program is not None else ("value", "text")
+    plain = all(isinstance(part.value, Output | str) for part in emit.parts)
+    return emit.form in forms and plain and not (emit.form == "confusion" and emit.to is None)
+
+
+class TaskText:
+    """Writes the tasks that come after the phases of a file; `made` are functions of programs."""
+
+    def __init__(
+        self, plan: Plan, phases: Collection[str], made: Mapping[str, WrittenProgram], parts: Parts
+    ) -> None:
+        self.plan, self.made, self.parts = plan, made, parts
+        self.tasks = tasks_of(plan, phases)
+
+    def lines(self) -> Iterator[str]:
+        """A function that does all tasks, or one of them."""
+        if not self.tasks:
+            return
+        yield "\ndef tasks(param, told, seed=0, only=None, limit=None, *folder):"
+        yield '    """What the spec emits once it is trained, printed or into files."""'
+        if any(e.program is not None and in_file(e) for task in self.tasks for e in task.emits):
+            yield "    data = examples(seed, limit, *folder)"
+        for task in self.tasks:
+            yield f'    if only in (None, "{task.name}"):'
+            if any(e.program is None and in_file(e) for e in task.emits):
+                yield from broken(f"        left = {self.call(task.program)}")
+            for emit in task.emits:
+                if in_file(emit):
+                    yield from self.emit(task, emit)
+                else:
+                    said = f"{emit.form}{f' to {emit.to}' if emit.to else ''}"
+                    yield f"        # not in this file: {remark(ascii_text(said), 60)}"
+
+    def call(self, key: ProgramKey, some: str = "some", n: str = "1") -> str:
+        """The call of the function of a program."""
+        program = self.plan.programs[key]
+        clocks = dict.fromkeys(program.clocks, "0")
+        return self.made[str(key)].call(some, clocks, n=n, param=f"cast(param, np.{program.dtype})")
+
+    def emit(self, task: TaskSpec, emit: EmitSpec) -> Iterator[str]:
+        """What is emitted, printed or written."""
+        if emit.program is not None and emit.on is not None:
+            yield from self.of_examples(emit, self.plan.programs[emit.program])
+            value = "found"
+        elif emit.form == "text":
+            yield from broken(f"        said = [{', '.join(map(self.piece, emit.parts))}]")
+            value = '"".join(said)'
+        else:
+            value = f"left[{dumps(emit.parts[0].key)}]"
+        if emit.to is None:
+            yield f'        print("{task.name}:", shown({value}))'
+        else:
+            yield f'        save("{task.name}", {dumps(emit.to)}, {value})'
+
+    def piece(self, part: PartSpec) -> str:
+        """A piece of a text."""
+        if isinstance(part.value, str):
+            return dumps(part.value)
+        value = f"left[{dumps(part.key)}]"
+        if part.alphabet:
+            return f'"".join({dumps(part.alphabet)}[int(i)] for i in {value}.reshape(-1))'
+        if part.classes:
+            return f'" ".join({list(part.classes)!r}[int(i)] for i in {value}.reshape(-1))'
+        return f"shown({value})"
+
+    def of_examples(self, emit: EmitSpec, program: Program) -> Iterator[str]:
+        """What is made of examples, in the order of the data."""
+        assert emit.program is not None and emit.on is not None
+        part = self.parts[emit.on.data, emit.on.part, program.dtype]
+        keys = [part.key for part in emit.parts]
+        yield from broken(f"        program = lambda some: {self.call(emit.program)}")
+        most = f", {emit.count}" if emit.count else ""
+        picked = f'picked(program, data["{part}"], {dumps(keys)}, {program.capacity}{most})'
+        if emit.form == "examples":
+            yield from broken(f"        (found,) = {picked}")
+            return
+        yield from broken(f"        guess, true = {picked}")
+        size = len(emit.parts[0].rows)
+        yield f"        found = np.zeros(({size}, {size}), int)"
+        yield "        pairs = np.stack([true.reshape(-1), guess.reshape(-1)]).astype(int)"
+        yield "        np.add.at(found, tuple(pairs[:, (pairs >= 0).all(0)]), 1)"
+
+
+def tasks_of(plan: Plan, phases: Collection[str]) -> list[TaskSpec]:
+    """The tasks that a file can do some of."""
+    return [
+        task for task in plan.tasks.values()
+        if all(name in phases for name in task.after) and any(map(in_file, task.emits))
+        and not any(c for e in task.emits if e.program for c in plan.programs[e.program].clocks
+                    if not isinstance(c, str))
+        and all(isinstance(c, str) for c in plan.programs[task.program].clocks)
+    ]  # fmt: skip
+
+
+def task_keys(plan: Plan, phases: Collection[str]) -> Iterator[ProgramKey]:
+    """The programs of the tasks of a file."""
+    for task in tasks_of(plan, phases):
+        if any(e.program is None and in_file(e) for e in task.emits):
+            yield task.program
+        yield from (e.program for e in task.emits if e.program is not None and in_file(e))
