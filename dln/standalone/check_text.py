@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from json import dumps
 
 from dln.compiler.ir.graph import Node
@@ -15,27 +15,31 @@ from dln.standalone.program.layout import broken, remark
 COUNTS = ("updates", "epochs", "seconds")
 
 
-def check_lines(checks: Iterable[Checking], phases: Collection[str]) -> Iterator[str]:
+Side = Callable[[Node], str | None]
+
+
+def check_lines(checks: Iterable[Checking], phases: Collection[str], of: Side) -> Iterator[str]:
     """What tests what is expected where nothing was cut short: of reports of some phases, and of
-    what is known when the file is written."""
+    what is known when the file is written; `of` gives a side of it as text."""
     for check in checks:
-        yield from of_check(check, phases)
+        yield from of_check(check, phases, of)
 
 
-def of_check(check: Checking, phases: Collection[str]) -> Iterator[str]:
+def of_check(check: Checking, phases: Collection[str], of: Side) -> Iterator[str]:
     """A check: each of its expectations, or that it is not tested here."""
     asked = [e for e in check.expects if phases_known(e, phases)]
     if asked:
         yield from broken(f"        print({dumps(remark(ascii_text(check.text), 82))})")
     for e in asked:
-        sides = [side(e.left), side(e.right), "0" if e.within is None else side(e.within)]
+        sides = [of(e.left), of(e.right), "0" if e.within is None else of(e.within)]
         text = ascii_text(e.text)
         if None in sides:
             yield f"        # not tested here: {remark(text, 70)}"
             continue
         left, right, within = map(str, sides)
         said = [dumps(remark(text, 44)), left, dumps(e.op), right, *[within] * (within != "0")]
-        form = "expect_all" if "[" in (left[0], right[0]) else "expect"
+        several = "[" in (left[0], right[0]) or "probed" in left or left.startswith("side_")
+        form = "expect_all" if several else "expect"
         yield from broken(f"        {form}({', '.join(said)})")
 
 

@@ -11,7 +11,7 @@ from dln.standalone.cutting import function
 PIECES = """
     idx idx_of fields drawn settled pick philox uniform permutation replacement cast marks over
     estimate report heard fold finished picked shown save expect
-    expect_all
+    expect_all brief wide
 """
 PRODUCTS = "gemm add_rows address lies openblas"
 ORDERS = "WORD words stream balanced even"

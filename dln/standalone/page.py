@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from json import dumps
@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dln.compiler.model import Checking
+from dln.compiler.model import Model
 from dln.compiler.plan import PhaseSpec, Plan, Program, ProgramKey, ProgramKind
 from dln.standalone.check_text import ascii_text, check_lines
 from dln.standalone.data_text import DataText, Parts, parts_of, whole_keys, wholes_of
+from dln.standalone.frame import header, named, said, spec_line, tidy
 from dln.standalone.needs import helpers, imports
 from dln.standalone.parts import keys_of
+from dln.standalone.probe_text import ProbeText
 from dln.standalone.program.layout import broken, packed, remark
 from dln.standalone.program.text import WrittenProgram, function_text, ident, table, table_of
 from dln.standalone.refusing import refuse, refuse_applied
 from dln.standalone.task_text import TaskText, task_keys, tasks_of
 from dln.standalone.training_text import PhaseText
-
-RULE = "-" * 87
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Page:
     made: dict[str, WrittenProgram] = field(default_factory=dict)
     alike: dict[str, WrittenProgram] = field(default_factory=dict)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
-    checks: Sequence[Checking] = ()
+    model: Model | None = None
     folders: str = ""
     says: str = ""
 
@@ -230,7 +230,9 @@ class Page:
         yield header(phase.name)
         yield from self.programs(keys_of(self.plan, phase))
         yield "\n"
-        yield from PhaseText(self.plan, phase, self.made, self.parts, self.plain).lines()
+        text = PhaseText(self.plan, phase, self.made, self.parts, self.plain)
+        text.keeps = self.probes is not None and phase.name in self.probes.phases
+        yield from text.lines()
 
     def tasks(self) -> Iterator[str]:
         """What is emitted once all is trained."""
@@ -244,6 +246,9 @@ class Page:
 
     def main(self) -> Iterator[str]:
         """The function that trains, and what is expected of it."""
+        if self.probes is not None and self.probes.made:
+            yield header("what checks ask")
+            yield from self.probes.functions()
         yield header("all of it")
         yield '\n@np.errstate(over="raise", divide="raise", invalid="raise")'
         yield f"def train(seed=0, epochs=None, limit=None{self.folders}):"
@@ -285,10 +290,23 @@ class Page:
         yield "    if given.save: np.savez(given.save, **param)"
         if names:
             yield f"    tasks(param, told, given.seed, given.task{', given.limit' + more})"
-        told = list(check_lines(self.checks, [p.name for p in self.phases]))
+        told = list(self.checked())
         if told:
             yield "    if given.epochs is None and given.limit is None:"
             yield from told
+
+    @cached_property
+    def probes(self) -> ProbeText | None:
+        """What checks ask that is no report."""
+        phases = [p.name for p in self.phases]
+        return None if self.model is None else ProbeText(self.model, phases, self.own)
+
+    def checked(self) -> Iterator[str]:
+        """What tests what the spec expects."""
+        if self.model is not None and self.probes is not None:
+            phases = [p.name for p in self.phases]
+            yield from self.probes.lines()
+            yield from check_lines(self.model.checks, phases, self.probes.side)
 
     def helpers(self, body: str) -> Iterator[str]:
         """What is called, and what that calls."""
@@ -300,50 +318,6 @@ class Page:
     def wide(self) -> int:
         """The room that names of phases take."""
         return max([5, *(len(p.name) for p in self.phases)])
-
-
-def header(text: str) -> str:
-    """The line before a part."""
-    return f"\n# ---- {text} {RULE[: 92 - len(text)]}"
-
-
-def spec_line(number: int, line: str) -> Iterator[str]:
-    """A line of the spec as a comment, on several where it is long."""
-    rest = re.sub(r"[^\S ]", " ", line.rstrip())
-    lead = f"#{number:3} "
-    while len(lead) + len(rest) > 100:
-        cut = rest.rfind(" ", 0, 101 - len(lead))
-        cut = cut if cut > 20 else 100 - len(lead)
-        yield (lead + rest[:cut]).rstrip()
-        rest, lead = rest[cut:].lstrip(), "#      "
-    yield (lead + rest).rstrip()
-
-
-def named(key: str) -> str:
-    """What the function of a program is called."""
-    kind, _, name = key.partition(":")
-    if kind == "data":
-        return f"{ident(name)}_fields"
-    if kind == "init":
-        return "first_values"
-    if kind == "watch":
-        return f"watch_{ident(name)}"
-    return f"{ident(name)}_{kind}"
-
-
-def said(key: str) -> str:
-    """What a program says of itself."""
-    kind, _, name = key.partition(":")
-    return {
-        "data": f"The fields of {name}, from what its files hold.",
-        "init": "The first values of all parameters.",
-        "step": f"An update of {name} on n examples.",
-        "watch": f"What is watched as {name}, summed over n examples.",
-        "states": f"What the states of {name} begin with.",
-        "start": f"What is handed over when {name} begins.",
-        "until": f"Whether {name} is over.",
-        "estimate": f"What states of {name} are estimated to be, as means over n examples.",
-    }.get(kind, key)
 
 
 LOADED = '''
@@ -365,23 +339,17 @@ OPTIONS = """\
     given = say.parse_args()"""
 
 
-def tidy(rows: Iterable[str]) -> str:
-    """Lines of a file, with an empty one between functions, none after the head of a part."""
-    text = re.sub(r"(# ---- .* -+)\n+", r"\1\n", "\n".join(rows))
-    return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
-
-
 def page(
     plan: Plan,
     phases: Iterable[PhaseSpec],
     text: str,
     path: str,
-    checks: Sequence[Checking] = (),
+    model: Model | None = None,
     says: str = "",
 ) -> tuple[str, dict[str, NDArray[Any]]]:
     """The text of a file that trains some phases of a plan, and the arrays that lie beside it.
     Raises `DlnError` E586 for what cannot stand alone."""
-    made = Page(plan, list(phases), text, path, checks=checks, says=says)
+    made = Page(plan, list(phases), text, path, model=model, says=says)
     return made.written(), made.arrays
 
 

@@ -158,8 +158,7 @@ def finished(
     told[phase] = {"updates": updates, "epochs": epochs, "seconds": seconds}
     last = {k: v[-1][2] for k, v in told.items() if k.startswith(f"{phase}.")}
     said = [f"{k[len(phase) + 1 :]} {v:.6g}" for k, v in last.items() if isinstance(v, float)]
-    line = f"{phase:<WIDE}  {epochs:>6}  {updates:>9,}  {seconds:>7.2f}  {', '.join(said)}"
-    print("; ".join([line.rstrip(), ended] if ended else [line.rstrip()]))
+    print(f"{phase:<WIDE}  {epochs:>6}  {updates:>9,}  {seconds:>7.2f}  {', '.join(said)}{ended}")
 
 
 def picked(program: Any, part: Any, keys: Any, size: int, most: Any = None) -> Any:
@@ -200,6 +199,11 @@ def save(task: str, name: str, made: Any) -> None:
     print(f"{task}: wrote {path}")
 
 
+def wide(held: Any) -> Any:
+    """Arrays in double precision, whole numbers as they are."""
+    return {k: a.astype(float) if a.dtype.kind == "f" else a for k, a in held.items()}
+
+
 def expect(text: str, found: Any, sign: str, wanted: Any, within: Any = "") -> None:
     """Say whether what was found is what is expected."""
     a, b = np.asarray(found), np.asarray(wanted)
@@ -213,4 +217,12 @@ def expect_all(text: str, found: Any, sign: str, wanted: Any, within: Any = 0) -
     a, b = np.asarray(found), np.asarray(wanted)
     holds = {"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b, "==": abs(a - b) <= within}
     word = "passed" if np.all(holds[sign]) else "FAILED"
-    print(f"  {word}   {text}  measured {a.tolist()}  expected {sign} {b.tolist()}")
+    near = f" within {within:g}" if within else ""
+    print(f"  {word}   {text}  measured {brief(a)}  expected {sign} {brief(b)}{near}")
+
+
+def brief(array: Any) -> str:
+    """A few numbers, or how many there are."""
+    if array.size > 4:
+        return f"{array.size} numbers"
+    return np.array2string(array, separator=", ", formatter={"float_kind": "{:.10g}".format})

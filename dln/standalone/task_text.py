@@ -63,7 +63,10 @@ class TaskText:
             yield from self.of_examples(emit, self.plan.programs[emit.program])
             value = "found"
         elif emit.form == "text":
-            yield from broken(f"        said = [{', '.join(map(self.piece, emit.parts))}]")
+            for k, part in enumerate(emit.parts):
+                yield from self.letters(part, k)
+            pieces = ", ".join(self.piece(part, k) for k, part in enumerate(emit.parts))
+            yield from broken(f"        said = [{pieces}]")
             value = '"".join(said)'
         else:
             value = f"left[{dumps(emit.parts[0].key)}]"
@@ -72,15 +75,25 @@ class TaskText:
         else:
             yield f'        save("{task.name}", {dumps(emit.to)}, {value})'
 
-    def piece(self, part: PartSpec) -> str:
+    def letters(self, part: PartSpec, k: int) -> Iterator[str]:
+        """What numbers of a piece of a text are called, on as many lines as it takes."""
+        if part.classes and not part.alphabet:
+            yield from broken(f"        letters{k} = {dumps(list(part.classes))}")
+        elif part.alphabet:
+            rows = [part.alphabet[i : i + 60] for i in range(0, len(part.alphabet), 60)]
+            yield f"        letters{k} = ("
+            yield from (f"            {dumps(row)}" for row in rows)
+            yield "        )"
+
+    def piece(self, part: PartSpec, k: int) -> str:
         """A piece of a text."""
         if isinstance(part.value, str):
             return dumps(part.value)
         value = f"left[{dumps(part.key)}]"
         if part.alphabet:
-            return f'"".join({dumps(part.alphabet)}[int(i)] for i in {value}.reshape(-1))'
+            return f'"".join(letters{k}[int(i)] for i in {value}.reshape(-1))'
         if part.classes:
-            return f'" ".join({list(part.classes)!r}[int(i)] for i in {value}.reshape(-1))'
+            return f'" ".join(letters{k}[int(i)] for i in {value}.reshape(-1))'
         return f"shown({value})"
 
     def of_examples(self, emit: EmitSpec, program: Program) -> Iterator[str]:

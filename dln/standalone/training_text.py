@@ -58,10 +58,20 @@ class PhaseText(WatchText):
         yield from self.first()
         for name in (ident(w.name) for w in self.summed):
             yield f"    {name}_sum, {name}_seen = np.zeros(()), 0"
+        copied = "{k: a.copy() for k, a in param.items()}, "
+        copied += "{k: a.copy() for k, a in state.items()}" if stateful(self.plan, p) else "{}"
+        if self.keeps:
+            yield f"    epoch = update = 0; order = {self.order_of()}"
+            yield "    which = order[:batch]"
+            yield from broken(f'    asked = {{"first": {self.pick("part", "which")}}}')
+            yield from broken(f'    asked["before"] = {copied}')
         if p.descent is not None:
             yield from self.descent(p.descent)
         elif p.duration[0]:
             yield from self.loop()
+        if self.keeps:
+            yield from broken(f'    asked["after"] = {copied}')
+            yield f'    told["asked {p.name}"] = asked'
         yield from self.end()
 
     def descent(self, d: DescentSpec) -> Iterator[str]:
@@ -69,7 +79,8 @@ class PhaseText(WatchText):
         names = ("c1", "c2", "trials", "grad_tol", "change_tol")
         rules = {name: getattr(d, name) for name in names}
         listed = ", ".join(f'param["{path}"]' for path in d.params)
-        yield f"    epoch = 0; order = {self.order_of()}; which = order[:batch]"
+        yield f"    epoch = 0; order = {self.order_of()}"
+        yield "    which = order[:batch]"
         yield from broken(f"    rules = {rules!r}".replace("'", '"'))
         slopes = [str(GradientValue(path)) for path in d.params]
         yield from broken(f"    slopes = {dumps(slopes)}")
@@ -220,5 +231,5 @@ class PhaseText(WatchText):
             yield "        which = order[place * batch : (place + 1) * batch]"
             yield from self.take(w, over, "", "        ")
         ended = "total, total // per_epoch, time.perf_counter() - began"
-        ended += ", descent.ended" * (self.phase.descent is not None)
+        ended += ', descent.ended and f"; {descent.ended}"' * (self.phase.descent is not None)
         yield f'    finished(told, "{name}", {ended})'

@@ -43,6 +43,7 @@ class WatchText:
         self.before = [w for w in phase.watches if w.on is None and w.program is not None]
         self.over = [w for w in phase.watches if w.on is not None]
         self.heard_first = [w for w in phase.watches if w.name in phase.heard]
+        self.keeps = False  # what checks ask of its first minibatch and of both its ends
         self.drawn_any = any(plan.data[name].drawn for name, _, _ in parts)
 
     def key(self, w: WatchSpec) -> ProgramKey:

@@ -80,8 +80,8 @@ def as_python(
             beginning.taken(terminal, session, weights)
             arrays = {k: np.array(session.params[k]) for k in made.plan.params}
     else:
-        checks, said = made.spec.model.checks, headline(made.spec)
-        text, arrays = page(made.plan, phases, source.text, source.path, checks, said)
+        model, said = made.spec.model, headline(made.spec)
+        text, arrays = page(made.plan, phases, source.text, source.path, model, said)
     path = Path(to or f"{made.spec.name}.py")
     put(path, text.encode(), FULL)
     lines, beside = text.count("\n"), path.with_suffix(".npz" if inference else ".data.npz")
