@@ -246,7 +246,7 @@ class Page:
 
     def main(self) -> Iterator[str]:
         """The function that trains, and what is expected of it."""
-        if self.probes is not None and self.probes.made:
+        if self.probes is not None and (self.probes.made or self.probes.sides):
             yield header("what checks ask")
             yield from self.probes.functions()
         yield header("all of it")

@@ -12,15 +12,11 @@ from dln.standalone.data_text import Parts
 from dln.standalone.program.layout import broken, remark
 from dln.standalone.program.text import WrittenProgram
 
-OF_EXAMPLES = ("examples", "confusion")
-"""The forms of what is made of examples that a file can write; others need curves, or tables."""
-
 
 def in_file(emit: EmitSpec) -> bool:
     """Whether a file can print or write what is emitted."""
-    forms = OF_EXAMPLES if emit.program is not None else ("value", "text")
-    plain = all(isinstance(part.value, Output | str) for part in emit.parts)
-    return emit.form in forms and plain and not (emit.form == "confusion" and emit.to is None)
+    forms = ("examples",) if emit.program is not None else ("value", "text")
+    return emit.form in forms and all(isinstance(p.value, Output | str) for p in emit.parts)
 
 
 class TaskText:
@@ -104,14 +100,7 @@ class TaskText:
         yield from broken(f"        program = lambda some: {self.call(emit.program)}")
         most = f", {emit.count}" if emit.count else ""
         picked = f'picked(program, data["{part}"], {dumps(keys)}, {program.capacity}{most})'
-        if emit.form == "examples":
-            yield from broken(f"        (found,) = {picked}")
-            return
-        yield from broken(f"        guess, true = {picked}")
-        size = len(emit.parts[0].rows)
-        yield f"        found = np.zeros(({size}, {size}), int)"
-        yield "        pairs = np.stack([true.reshape(-1), guess.reshape(-1)]).astype(int)"
-        yield "        np.add.at(found, tuple(pairs[:, (pairs >= 0).all(0)]), 1)"
+        yield from broken(f"        (found,) = {picked}")
 
 
 def tasks_of(plan: Plan, phases: Collection[str]) -> list[TaskSpec]:
