@@ -45,7 +45,7 @@ from dln.runtime.training import resume, single_step
 from dln.runtime.training.callbacks import tell
 from dln.runtime.training.orchestrate import TrainOptions, checked, train_phases
 from dln.runtime.training.phase_trainer import Interrupted as Interrupted
-from dln.runtime.training.shared.meeting import same_plan
+from dln.runtime.training.shared.meeting import idle, same_plan
 
 
 class Session:
@@ -208,9 +208,10 @@ class Session:
         given = options.get("stop")
         with postponed() if given is None else nullcontext(given) as stop:
             options["stop"] = stop
-            if idle := same_plan(self.state):
+            same_plan(self.state)
+            if said := idle(self.state):
                 options = checked(options)
-                tell(list(options.get("hooks") or ()), "note", idle)
+                tell(list(options.get("hooks") or ()), "note", said)
             rundir = options.get("rundir")
             if self.describe is not None and type(rundir) is RunDirectory:  # a replay has none
                 if self.ranks.index == 0 and not (rundir.path / LOG).exists():

@@ -38,6 +38,7 @@ from dln.compiler.plan.specs import RoundSpec as RoundSpec
 from dln.compiler.plan.specs import TaskSpec as TaskSpec
 from dln.compiler.plan.specs import WatchSpec as WatchSpec
 from dln.compiler.plan.storage import ALIGNMENT as ALIGNMENT
+from dln.compiler.plan.storage import LINE as LINE
 from dln.compiler.plan.storage import arena_bytes as arena_bytes
 from dln.compiler.plan.storage import buffer_bytes as buffer_bytes
 from dln.compiler.plan.storage import item_size as item_size

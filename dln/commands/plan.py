@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,24 +19,62 @@ from dln.compiler.plan import (
     program_to_json,
     sum_layout,
 )
-from dln.compiler.schema.quantities import said
+from dln.compiler.schema.quantities import bytes_of, said
 from dln.compiler.schema.tables import DTYPES
 from dln.compiler.show import plan_text
-from dln.options import compiled, settings, takes
+from dln.options import Whole, Wrong, compiled, loaded, settings, takes
+from dln.options import shown as word
 from dln.printing.terminal import Terminal, columns, plural
 from dln.running.training import foreseen, select
 from dln.settings import Settings, chosen
 from dln.spec import Compiled
 
 ORDER = 30
+SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
+NETWORK = re.compile(r"(\d+(?:\.\d+)?) ?(ns|us|ms|s) ?, ?(.+)/s")
+
+
+class Speeds(click.ParamType[Any]):
+    """The latency and the bandwidth of a network."""
+
+    name = "network"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Seconds, and bytes a second. Raises `Wrong`."""
+        found = NETWORK.fullmatch(str(value).strip())
+        rate = bytes_of(found[3]) if found else None
+        if not found or not rate:
+            message = "--network takes a latency and a bandwidth, as in 10us,10GB/s"
+            raise Wrong(f"{message}, not {word(str(value))}", "--network 10us,10GB/s")
+        return float(found[1]) * SECONDS[found[2]], float(rate)
 
 
 @click.command(help=__doc__)
 @click.argument("spec")
+@click.option(
+    "--mpi",
+    "ranks",
+    type=Whole(1),
+    metavar="N",
+    help="What it would cost in N processes of MPI instead.",
+)
+@click.option(
+    "--network",
+    type=Speeds(),
+    metavar="10us,10GB/s",
+    help="Latency and bandwidth between them, with --mpi.",
+)
 @takes("program", "training", "target", "memory", "spec")
-def command(terminal: Terminal, /, spec: str, program: str | None, **given: Any) -> int:
+def command(
+    terminal: Terminal, /, spec: str, program: str | None, ranks: int | None,
+    network: tuple[float, float] | None, **given: Any,
+) -> int:  # fmt: skip
     """The program texts with their buffer tables, and what each costs."""
     asked = settings(terminal, given)
+    if ranks is not None:
+        return _in_ranks(terminal, spec, asked, ranks, network)
+    if network is not None:
+        raise Wrong("--network says how quick messages are, of which there are none", "--mpi 8")
     made = compiled(terminal, spec, asked)
     programs = made.plan.programs
     shown = chosen(program, programs, "program")
@@ -55,6 +94,20 @@ def command(terminal: Terminal, /, spec: str, program: str | None, **given: Any)
         told = {"peak": _peak(terminal, made, asked)}
     terminal.data({"spec": made.spec.name, "backend": made.backend,
                    "programs": {n: program_data(programs[n]) for n in shown}, **told})  # fmt: skip
+    return 0
+
+
+def _in_ranks(
+    terminal: Terminal, name: str, given: Settings, ranks: int, network: tuple[float, float] | None
+) -> int:
+    from dln.running import wiring  # late: with --mpi alone
+    from dln.runtime.wire import Link  # late: with --mpi alone
+
+    link = wiring.USUAL if network is None else Link(*network)
+    made = compiled(terminal, name, wiring.divided(loaded(name, given), given, ranks))
+    found = wiring.foreseen(made, ranks, link)
+    terminal.result(wiring.told(found, link))
+    terminal.data({"spec": made.spec.name, "ranks": ranks, **wiring.data(found, link)})
     return 0
 
 

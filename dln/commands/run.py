@@ -25,6 +25,7 @@ from dln.runtime.interrupts import WARNINGS, terminable
 from dln.runtime.ranks.launched import refuse_apart
 from dln.runtime.ranks.ranks import Alone, Ranks
 from dln.runtime.session import Session
+from dln.runtime.training.shared.meeting import same_plan
 from dln.settings import Settings
 from dln.spec import Compiled, Spec, find, from_file
 
@@ -96,6 +97,7 @@ def run(terminal: Terminal, name: str | None, given: Settings, ranks: Ranks | No
         differences.refuse_spec(before, spec, compiled, selection.names)
     foreseen(compiled, selection, given)
     session = opened(compiled, given.seed, ranks=ranks)
+    same_plan(session.state)
     origin = beginning.taken(terminal, session, given.begun)
     terminal.warn(spec.facts.warnings)
     directory: AbstractContextManager[RunDirectory | None] = nullcontext()

@@ -77,6 +77,7 @@ EXAMPLES = {
     "--depth": "2", "--net": "net", "--by": "error",
     "--from": "runs/mlp-1", "--into": "runs/mlp-1", "--map": "map.csv",
     "--weights": "w.safetensors", "--map-to": "map.csv", "--part": "3/20", "--gather": "runs/rows",
+    "--mpi": "8", "--network": "10us,10GB/s",
 }  # fmt: skip
 """A value for each option, to show its form."""
 

@@ -217,7 +217,7 @@ class Fields:
                 self._checked(spec, f, device.to_host(values[f.name]), numbers, dtype)
             return values
 
-        return replace(source, drawn=checked)
+        return replace(source, drawn=checked, apart=not spec.drawn)
 
     def _drawer(self, spec: DataSpec, source: DataPart) -> Drawn:
         """What gives the fields of some examples, as they are drawn at an update."""

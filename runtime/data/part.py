@@ -26,7 +26,8 @@ class DataPart:
     """The examples `rows` of a data set: `n` of them, as arrays by field.
 
     Arrays have the first axis of the example. `drawn` gives the fields of some examples at an
-    update where they are drawn at each visit; `arrays` then holds what it starts from.
+    update where they are drawn at each visit; `arrays` then holds what it starts from. Those of one
+    example are worked out `apart` where no number of them hangs on its place in a minibatch.
     """
 
     name: str
@@ -34,6 +35,7 @@ class DataPart:
     n: int
     arrays: dict[str, DeviceArray]
     drawn: Drawn | None = None
+    apart: bool = False
 
     def fields(self, indices: DeviceArray, update: float) -> dict[str, DeviceArray]:
         """All fields of the examples [n] at some indices, on the device: [n, *shape] each."""
@@ -83,9 +85,10 @@ class DataPart:
             for take, out in pairs:
                 take(own, 0, out, *mode)
             if drawn is not None:
-                values = drawn(indices, update)
+                values = drawn(own if self.apart else indices, update)
                 for key, out in inputs.items():
-                    made = values[key] if rows is None else values[key][rows]
+                    whole = rows is None or self.apart
+                    made = values[key] if whole else values[key][rows]
                     xp.copyto(out, made, casting="unsafe")
 
         return fill

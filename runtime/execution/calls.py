@@ -19,8 +19,9 @@ from dln.runtime.readers import quick
 
 
 class Fed(NamedTuple):
-    """An array that a call takes: its form, the input that it fills where the program reads it, and
-    what is asked of its values, of the input itself where that holds the very values."""
+    """An array that a call takes: its form, the input that it fills where the program reads it, by
+    all or some of its `rows`, and what is asked of its values, of the input itself where that holds
+    the very values."""
 
     name: str
     dtype: np.dtype[Any]
@@ -28,6 +29,7 @@ class Fed(NamedTuple):
     target: NDArray[Any] | None
     question: quick.Question
     fine: quick.Fine | None
+    rows: slice | None
 
 
 class ArrayCall(NamedTuple):
@@ -52,25 +54,27 @@ class ArrayCall(NamedTuple):
     def _filled(self, given: Mapping[str, Any]) -> bool:
         if len(given) != len(self.feds) + len(self.unread) or self.unread - given.keys():
             return False
-        for name, dtype, shape, target, question, fine in self.feds:
+        for name, dtype, shape, target, question, fine, rows in self.feds:
             array = given.get(name)
             if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
                 return False
             if fine is None and not question(array.ravel())():
                 return False
             if target is not None:
-                target[...] = array
+                target[...] = array if rows is None else array[rows]
             if fine is not None and not fine():
                 return False
         return True
 
 
 def feeds(
-    specs: Sequence[FieldSpec], given: Mapping[str, Any], inputs: Mapping[str, Any], dtype: str
-) -> tuple[Fed, ...]:
+    specs: Sequence[FieldSpec], given: Mapping[str, Any], inputs: Mapping[str, Any], dtype: str,
+    rows: slice | None = None,
+) -> tuple[Fed, ...]:  # fmt: skip
     """What a call takes that `given` arrays for the fields `specs`, of a program of the precision
-    `dtype` with these `inputs`. Nothing where such a call is to go the long way each time: its
-    arrays are of other libraries or on another device, or sequences have lengths."""
+    `dtype` with these `inputs`, which have some `rows` of them. Nothing where such a call is to go
+    the long way each time: its arrays are of other libraries or on another device, or sequences
+    have lengths."""
     feds = []
     for spec in specs:
         array, target = given.get(spec.name), inputs.get(spec.name)
@@ -81,5 +85,5 @@ def feeds(
             return ()
         same = target is not None and target.dtype == array.dtype and target.flags.c_contiguous
         fine = question(target.reshape(-1)) if target is not None and same else None
-        feds.append(Fed(spec.name, array.dtype, array.shape, target, question, fine))
+        feds.append(Fed(spec.name, array.dtype, array.shape, target, question, fine, rows))
     return tuple(feds)

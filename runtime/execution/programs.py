@@ -221,7 +221,7 @@ class Programs:
         `again`."""
         ready = self._ready[key]
         program = ready.executable.program
-        feds = feeds(specs, given, bound.inputs, program.dtype)
+        feds = feeds(specs, given, bound.inputs, program.dtype, bound.rows)
         clocks = tuple(clock for clock in program.clocks if isinstance(clock, str))
         bound.call = None
         if feds and clocks == program.clocks:
@@ -281,6 +281,7 @@ class Programs:
 
     def release(self) -> None:
         """Give back the memory of all programs; each takes it again when it runs."""
+        self.ranks.forget()
         for ready in self._ready.values():
             ready.executable.release()
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dln.compiler.plan import (
     FIRST,
+    LINE,
     PARTS,
     ROWS,
     Buffer,
@@ -35,6 +36,7 @@ from dln.runtime.execution.executable import Bound, Executable, Stopped, SumErro
 from dln.runtime.ranks.ranks import Ranks
 
 Made = Callable[[Program], Executable]
+Added = tuple[Callable[..., Any], DeviceArray, DeviceArray, DeviceArray]
 NOTHING = dict(zip(PARTS, (0.0, -inf, inf), strict=True))
 """What a shard without rows leaves of a sum or an extreme."""
 
@@ -54,7 +56,9 @@ def rows_of_shard(n: int, shards: int, shard: int) -> range:
 
 class Sums:
     """The sums of a round: `parts` [shards, numbers] has a row for each shard, `whole` [numbers] is
-    what they come to."""
+    what they come to. Each begins at a multiple of `line` numbers."""
+
+    line = LINE
 
     def __init__(self, device: Device, program: Program, shards: int) -> None:
         layout = sum_layout(program)
@@ -65,17 +69,29 @@ class Sums:
         both[...] = 0.0
         self.parts, self.whole = both[:shards], both[shards]
         self.segments = {how: slice(*ends) for how, ends in layout.segments.items()}
-        joins = dict(zip(PARTS, (device.xp.add, device.xp.maximum, device.xp.minimum), strict=True))
-        self._adds = [
-            (joins[how], self.whole[at] if i > 1 else self.parts[0, at], self.parts[i, at],
+        xp = device.xp
+        self._joins = dict(zip(PARTS, (xp.add, xp.maximum, xp.minimum), strict=True))
+        self._all = self._of(range(layout.numbers))
+        self._some: dict[range, list[Added]] = {}
+
+    def _of(self, numbers: range) -> list[Added]:
+        """What adds up some of the numbers: a join, what it is given, and where it leaves that."""
+        ends = ((how, (at.start, at.stop)) for how, at in self.segments.items())
+        cut = ((how, max(low, numbers.start), min(high, numbers.stop)) for how, (low, high) in ends)
+        held = [(self._joins[how], slice(low, high)) for how, low, high in cut if low < high]
+        return [
+            (join, self.whole[at] if i > 1 else self.parts[0, at], self.parts[i, at],
              self.whole[at])
-            for how, at in self.segments.items() for i in range(1, shards)
+            for join, at in held for i in range(1, len(self.parts))
         ]  # fmt: skip
 
-    def add(self) -> None:
-        """The shards' parts added up, in their order. Raises `SumError` where NumPy does."""
+    def add(self, numbers: range | None = None) -> None:
+        """The shards' parts added up, in their order: all of the sums, or some of their numbers.
+        Raises `SumError` where NumPy does."""
+        if numbers is not None and numbers not in self._some:
+            self._some[numbers] = self._of(numbers)
         try:
-            for join, first, second, out in self._adds:
+            for join, first, second, out in self._all if numbers is None else self._some[numbers]:
                 join(first, second, out=out)
         except FloatingPointError as error:
             whole = ((k, self._added(k)) for k in self.places)
@@ -197,10 +213,12 @@ class ShardedBound(Bound):
                 for lane in parts:
                     self._along(lane, clocks, self._seen)
             if sums is not None:
-                if ranks.count > 1:
-                    ranks.gather(sums.parts)
                 self.at = next((p for lane in parts for p in lane), join)  # whose sums these are
-                sums.add()
+                if ranks.count > 1:
+                    self.step.device.wait()
+                    ranks.add_up(sums)
+                else:
+                    sums.add()
             self.at = join
             join.bound.run(*[clocks[i] for i in join.clocks])
 

@@ -21,14 +21,15 @@ import numpy as np
 
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.runtime.device.device import DeviceArray
+from dln.runtime.ranks.messages import ROWS, Exchange, sliced, slices, whole_rows
 from dln.runtime.ranks.mpi import mpi
-from dln.runtime.ranks.ranks import Elsewhere, Parts, Plain, shares
+from dln.runtime.ranks.ranks import Elsewhere, Parts, Plain, Summed, shares
 
-ROWS, WORDS, VALUE = 11, 12, 13  # what messages are about: their tags
+WORDS, VALUE = 12, 13  # what messages are about beside rows: their tags
 SPIN, PAUSE = 0.005, 0.0005  # seconds: looked without a pause for so long; then with pauses
 LOOK = 0.25  # seconds between two looks at what may be wrong
 SILENT = (10.0, 60.0, 600.0)  # seconds after which it is said that a rank is waited for
-KEPT = 64  # arrays whose messages are kept ready
+KEPT = 512  # arrays whose messages are kept ready
 
 LOST = "E644"  # a rank that has died
 Place = tuple[int, tuple[int, ...], str, tuple[int, ...]]
@@ -61,19 +62,47 @@ class Mpi:
         """Which of n things in a row are this rank's."""
         return range(n * self.index // self.count, n * (self.index + 1) // self.count)
 
-    def gather(self, rows: DeviceArray, parts: Parts | None = None) -> None:
+    def gather(self, rows: DeviceArray, parts: Parts | None = None, once: bool = False) -> None:
         """Fill in the rows [n, ...] of the other ranks. Raises `Elsewhere`, `Fault` E644."""
         began = perf_counter()
-        if isinstance(rows, np.ndarray) or self.direct:
+        if on_host(rows) or self.direct:
             exchange = self._exchange(rows, parts)
         else:
             exchange = self._staging(rows, parts)
-        exchange.run(self._waited)
+        self._ran(exchange, began)
         if exchange.host is not None:
             rows.set(exchange.host)
+        if once:
+            self._ready = {k: e for k, e in self._ready.items() if e is not exchange}
+            exchange.free()
+
+    def _ran(self, exchange: Exchange, began: float) -> None:
+        exchange.run(self._waited)
         self.bytes += exchange.received
         self.messages += 1
         self.seconds += perf_counter() - began
+
+    def add_up(self, sums: Summed) -> None:
+        """Add up the parts of sums, in their order, of which this rank has filled in those of its
+        share. Where they are large, and fewer bytes go that way, each rank adds up a slice of the
+        numbers, and the slices are gathered."""
+        here = on_host(sums.parts) or self.direct
+        if not here or not sliced(len(sums.parts), self.count, sums.whole.nbytes):
+            self.gather(sums.parts)
+            sums.add()
+            return
+        began, blocks = perf_counter(), shares(len(sums.whole) // sums.line, self.count)
+        cuts = [range(b.start * sums.line, b.stop * sums.line) for b in blocks]
+        self._ran(self._exchange(sums.parts, None, cuts), began)
+        sums.add(cuts[self.index])
+        self.gather(sums.whole, cuts)
+
+    def forget(self) -> None:
+        """Let go of the arrays whose messages were made ready."""
+        for exchange in self._ready.values():
+            exchange.free()
+        self._ready.clear()
+        self._staged.clear()
 
     def agree(self, said: int) -> int:
         """What any of the ranks says, bit by bit."""
@@ -98,16 +127,19 @@ class Mpi:
     def _others(self) -> list[int]:
         return [i for i in range(self.count) if i != self.index]
 
-    def _exchange(self, rows: DeviceArray, parts: Parts | None) -> Exchange:
-        """The messages of an array, made ready once for each place in memory."""
+    def _exchange(self, rows: DeviceArray, parts: Parts | None, cuts: Parts = ()) -> Exchange:
+        """The messages of an array, made ready once for each place in memory; of slices, where it
+        is cut."""
         address = rows.ctypes.data if isinstance(rows, np.ndarray) else rows.data.ptr
-        bounds = tuple(p.stop for p in parts) if parts else ()
+        bounds = tuple(p.stop for p in parts or cuts)
         key = (address, tuple(rows.shape), str(rows.dtype), bounds)
         if key not in self._ready:
             if len(self._ready) >= KEPT:
-                self._ready.clear()
-            parts = parts or shares(len(rows), self.count)
-            self._ready[key] = Exchange(self._mpi, self._comm, rows, parts)
+                self.forget()
+            parts, with_whom = parts or shares(len(rows), self.count), (self._mpi, self._comm)
+            made = slices(*with_whom, rows, parts, cuts) if cuts else whole_rows(
+                *with_whom, rows, parts)  # fmt: skip
+            self._ready[key] = made
         return self._ready[key]
 
     def _staging(self, rows: DeviceArray, parts: Parts | None) -> Exchange:
@@ -239,7 +271,7 @@ class Mpi:
         found = [self._gone[i] for i in sorted(self._gone)]
         self._gone.clear()
         self._era += 1
-        self._ready.clear()
+        self.forget()
         return [e for e in found if e is not None]
 
     def _take(self, rank: int) -> None:
@@ -268,6 +300,11 @@ class Mpi:
         return [Problem("E999", f"a defect of dln: {text}", facts=(where,))], 1
 
 
+def on_host(rows: DeviceArray) -> bool:
+    """Whether an array [n, ...] is in the memory of the machine itself."""
+    return type(rows) is np.ndarray
+
+
 def died(name: str) -> Fault:
     """What the others say of a rank, by its name, whose process is there no more."""
     remedy = "--resume, which goes on from the last checkpoint with any number of ranks"
@@ -280,56 +317,3 @@ def _from_there(problem: Problem, where: str) -> Problem:
         problem.code, problem.message, problem.span, problem.label, problem.notes,
         (*problem.facts, where), problem.remedy, problem.word,
     )  # fmt: skip
-
-
-class Exchange:
-    """The messages by which the rows of an array become complete on this rank and on the others:
-    from each rank that has rows to each other one."""
-
-    host: Any = None
-
-    def __init__(self, mpi: Any, comm: Any, rows: DeviceArray, parts: Parts) -> None:
-        self._mpi, index = mpi, comm.Get_rank()
-        own = parts[index]
-        filled = {i: p for i, p in enumerate(parts) if len(p) and i != index}
-        others = [i for i in range(len(parts)) if i != index]
-        self.senders = list(filled)
-        self._from = [comm.Recv_init(rows[p.start : p.stop], i, ROWS) for i, p in filled.items()]
-        mine = rows[own.start : own.stop]
-        self._to = [comm.Send_init(mine, i, ROWS) for i in others] if len(own) else []
-        self._all = self._from + self._to
-        self._status = [mpi.Status() for _ in self._all]
-        row = rows.nbytes // max(1, len(rows))
-        self._sizes = [row * len(p) for p in filled.values()]
-        self.received = sum(self._sizes)
-        self.active = False
-        self.gone: list[int] = []
-
-    def run(self, wait: Callable[[Exchange], None]) -> None:
-        """Send and receive."""
-        self.active, self.gone = True, []
-        self._mpi.Prequest.Startall(self._all)
-        wait(self)
-
-    def complete(self) -> bool:
-        """Whether all has been sent and received; the ranks that have sent nothing in the place of
-        rows are then `gone`."""
-        if not self.active:
-            return True
-        if not self._mpi.Request.Testall(self._all, self._status):
-            return False
-        self.active, byte = False, self._mpi.BYTE
-        came = zip(self.senders, self._status, self._sizes, strict=False)
-        self.gone = [i for i, status, size in came if status.Get_count(byte) != size]
-        return True
-
-    def waiting(self) -> list[int]:
-        """The ranks whose rows have not come."""
-        return [i for i, r in zip(self.senders, self._from, strict=True) if not r.Get_status()]
-
-    def empty_from(self, rank: int) -> bool:
-        """Whether a rank has sent nothing in the place of rows."""
-        status = self._mpi.Status()
-        at = self.senders.index(rank) if rank in self.senders else None
-        come = at is not None and bool(self._from[at].Get_status(status))
-        return come and not status.Get_count(self._mpi.BYTE)

@@ -22,6 +22,18 @@ Parts = Sequence[range]
 NOTHING = nullcontext()
 
 
+class Summed(Protocol):
+    """Sums of which each shard leaves a part: `parts` [shards, numbers] is added up, in order, to
+    the `whole` [numbers], all of it or some `numbers`, which begin and end at a multiple of `line`
+    of them."""
+
+    parts: DeviceArray
+    whole: DeviceArray
+    line: int
+
+    def add(self, numbers: range | None = None) -> None: ...
+
+
 class Ranks(Protocol):
     """This process is number `index` of `count`. All but `share` is done by all ranks at once."""
 
@@ -31,10 +43,17 @@ class Ranks(Protocol):
     def share(self, n: int) -> range:
         """Which of n things in a row are this rank's."""
 
-    def gather(self, rows: DeviceArray, parts: Parts | None = None) -> None:
+    def gather(self, rows: DeviceArray, parts: Parts | None = None, once: bool = False) -> None:
         """Fill in the rows [n, ...] of the other ranks: this one has filled in those of its share,
-        or of its part. `rows` is contiguous. Raises `Elsewhere` where another rank has failed,
-        `Fault` E644 where one has died."""
+        or of its part. `rows` is contiguous, and is gathered again and again, or `once`. Raises
+        `Elsewhere` where another rank has failed, `Fault` E644 where one has died."""
+
+    def add_up(self, sums: Summed) -> None:
+        """Add up the parts of sums, in their order: this rank has filled in those of its share.
+        The whole is there on all. Raises as `gather` does."""
+
+    def forget(self) -> None:
+        """Let go of the arrays that were gathered."""
 
     def agree(self, said: int) -> int:
         """What any of the ranks says, bit by bit: a whole number from 0 up."""
@@ -58,8 +77,15 @@ class Alone:
     def share(self, n: int) -> range:
         return range(n)
 
-    def gather(self, rows: DeviceArray, parts: Parts | None = None) -> None:
+    def gather(self, rows: DeviceArray, parts: Parts | None = None, once: bool = False) -> None:
         """There is nobody else to fill in rows [n, ...]."""
+
+    def add_up(self, sums: Summed) -> None:
+        self.gather(sums.parts)
+        sums.add()
+
+    def forget(self) -> None:
+        """Nothing is kept."""
 
     def agree(self, said: int) -> int:
         return said

@@ -120,7 +120,7 @@ def _options(
     was logged after the checkpoint from which it goes on is dropped."""
     hooks, saver = list(given.get("hooks") or ()), None
     rundir, restored = given.get("rundir"), given.get("resume")
-    if rundir is not None:
+    if rundir is not None and state.ranks.index == 0:
         known = 0 if restored is None else int(restored.meta.get("log", 0))
         path = None if restored is None else restored.path
         rundir.go_on_from(path, lambda record: int(record.get("n", -1)) < known)

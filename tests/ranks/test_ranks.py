@@ -12,27 +12,38 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+import numpy as np
 import pytest
 from trained import NET, SPECS, trained
 
 import dln
 from dln import cli
+from dln.grammar.diagnostics import Fault
 from dln.runtime.checkpoint.rundir import RunDirectory
+from dln.runtime.data.fields import Fields
+from dln.runtime.device.host import Host
 from dln.runtime.ranks.launched import Launched, launched
+from dln.runtime.ranks.ranks import Alone
+from dln.runtime.session import Session
+from dln.runtime.training.shared.meeting import same_on_all
+from dln.runtime.wire import least, message
 
 HERE = Path(__file__).parent
 MPIRUN = shutil.which("mpirun", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
 WHY = "needs mpi4py and mpirun: pip install -e '.[dev]'"
 needs_mpi = pytest.mark.skipif(MPIRUN is None or find_spec("mpi4py") is None, reason=WHY)
 ALLOWED = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+SILENT = "waiting for rank 1 of 2 (there) for 0 s rank 1 of 2 (there) has died"
 LONG = NET.replace("30 updates", "4000 updates").replace(
     "  watch balanced", "  checkpoint every 100 updates\n  watch balanced"
 )
+PAGE = (HERE.parents[1] / "docs" / "cluster.md").read_text("utf-8")
 PATIENCE = 60  # seconds that anything here may take on a machine that is busy with other tests
 
 
@@ -77,14 +88,21 @@ def test_ranks_have_the_bits_of_one_process(
     found = [json.loads((tmp_path / f"found.{i}").read_text()) for i in range(count)]
     failed = [i for i, mine in enumerate(found) if "on rank" not in mine["left"]]
     assert len(failed) == 1
+    updates = set[str]()
     for i, mine in enumerate(found):
         heard = "".join(f"no number {bad}" for bad in range(count) if bad != i)
         assert mine.pop("exchanged") == heard
-        loss, said = mine.pop("left").split(" ", 1)
-        assert loss == "1.1173436529671221"
+        losses, said = mine.pop("left").split("]", 1)
+        assert losses == "[1.1173436529671221, 1.085706368565147, 1.055391150062458"
         assert "overflow" in said and "example 3 of d.all" in said
         assert (f"on rank {failed[0]} of {count}" in said) == (i not in failed)
+        if count == 2:
+            assert mine.pop("on device") == "1 of 4"
+            updates.add(mine.pop("timed"))
+            told = re.sub(r"process \d+ on \S+?(?=\))", "there", mine.pop("silent"))
+            assert i or told == SILENT
         assert mine == {name: alone[name] for name in mine}
+    assert len(updates) == (count == 2)
 
 
 # ---- stopped, killed, gone on with -------------------------------------------------------------
@@ -107,21 +125,39 @@ def processes_of(mpirun: int) -> list[int]:
     return sorted(int(word) for path in found for word in path.read_text().split())
 
 
+def job(count: int) -> Any:
+    """The script of the page, word for word, of a job that has so many tasks. What it calls is put
+    before it in its folder: `mpirun` that takes as many, `dln`, and `scontrol`."""
+    script = re.search(r"```bash\n(#!/bin/bash\n# mpi.sh:.*?)```", PAGE, re.S)
+    assert script is not None
+    Path("mpi.sh").write_text(script[1].replace("--shards 8", "--shards 5"))
+    Path("bin").mkdir()
+    options = f"--oversubscribe --mca mpi_yield_when_idle 1 -n {count}"
+    stubs = {"mpirun": f'exec "{MPIRUN}" {options} "$@"', "scontrol": 'echo "scontrol $*"',
+             "dln": f'exec "{sys.executable}" -m dln "$@"'}  # fmt: skip
+    for name, line in stubs.items():
+        (stub := Path("bin") / name).write_text(f"#!/bin/bash\n{line}\n")
+        stub.chmod(0o755)
+    path = f"{Path('bin').resolve()}:{os.environ['PATH']}"
+    env = {**os.environ, **ALLOWED, "PATH": path, "SLURM_JOB_ID": "71"}
+    return subprocess.Popen(["bash", "mpi.sh", "net.dln", "run"], env=env, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+
+
 @needs_mpi
 def test_a_run_is_stopped_and_killed_and_goes_on_in_other_numbers(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("net.dln").write_text(LONG)
-    run, whole = ["-m", "dln", "run", "net.dln", "--mpi"], ["--shards", "5", "--dtype", "float64"]
-    first = started(3, *run, *whole, "--out", "run")
+    first = job(3)
     saved(Path("run"))
-    first.send_signal(signal.SIGUSR1)  # what a scheduler sends, and mpirun passes on
+    first.send_signal(signal.SIGUSR1)  # the warning, to the shell alone
     code, out, err = ended(first)
-    assert code == 130 and not out
+    assert code == 130 and out == "scontrol requeue 71\n"
     assert err.count("interrupted in fit, update") == 1 and err.count("go on with") == 1
     done = saved(Path("run"))
-    second = started(2, *run, "--resume", "run")
+    second = started(2, "-m", "dln", "run", "net.dln", "--mpi", "--resume", "run")
     saved(Path("run"), done)
     ranks = processes_of(second.pid)
     assert len(ranks) == 2
@@ -131,7 +167,7 @@ def test_a_run_is_stopped_and_killed_and_goes_on_in_other_numbers(
     assert code == 137 and not out and monotonic() - began < 10
     assert f"rank 1 with PID {ranks[1]}" in err
     assert cli.carried_out(["run", "net.dln", "--resume", "run", "--quiet"]) == 0
-    unbroken = dln.load(LONG).compile(dtype="float64", shards=5).session()
+    unbroken = dln.load(LONG).compile(shards=5).session()
     whole_run = RunDirectory.create("net", "whole")
     unbroken.train(rundir=whole_run)
     ends = [RunDirectory(Path(n)).records() for n in ("run", "whole")]
@@ -142,11 +178,15 @@ def test_a_run_is_stopped_and_killed_and_goes_on_in_other_numbers(
 
 
 @needs_mpi
-def test_what_all_ranks_refuse_is_told_once(kept: Path, tmp_path: Path) -> None:
-    (tmp_path / "net.dln").write_text(NET)
-    wrong = started(2, "-m", "dln", "run", str(tmp_path / "net.dln"), "--mpi")
+def test_what_all_ranks_refuse_is_told_once(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.dln").write_text(NET)
+    wrong = started(2, "-m", "dln", "run", "net.dln", "--mpi")
     code, out, err = ended(wrong)
     assert code == 2 and not out and err.count("error[E640]") == 1
+    assert not Path("runs").exists()  # nothing was begun
 
 
 def test_a_launcher_says_which_rank_this_is() -> None:
@@ -154,3 +194,86 @@ def test_a_launcher_says_which_rank_this_is() -> None:
     assert launched({"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "4"}) == (2, 4)
     assert launched({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "8"}) == (1, 8)
     assert launched({"SLURM_PROCID": "1"}) == (0, 1)
+
+
+def test_a_plan_says_what_ranks_would_send(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "net.dln").write_text(NET)
+    words = ["plan", str(tmp_path / "net.dln"), "--mpi", "4", "--network", "2us, 1GB/s"]
+    assert cli.carried_out([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["phases"]["fit"]
+    sums = found["sums"]  # 12 weights, 3 biases, the loss: each from the start of a line on
+    assert sums == 3 * 16 * 4 and (found["rounds"], found["shards"]) == (1, 4)
+    assert found["received"] == found["sent"] == 3 * sums and found["wire"] == 12 * sums
+    assert found["network"] == pytest.approx(2e-6 + 3 * 2e-6 + 3 * sums / 1e9)
+    assert message(1 << 20, 8, 4) == (2, 9 << 18, 9 << 18, 9 << 20)  # twice 3/4 of what is added up
+    assert found["rank"] < found["divided"] and found["alone"] < found["divided"]
+    assert found["pays"] is None or found["pays"] > 50
+    assert cli.carried_out(words) == 0
+    said = capsys.readouterr().out
+    assert f"it pays          from {found['pays']:,} examples an update on, at the earliest" in said
+    assert cli.carried_out([*words[:4], "--network", "10us"]) == 2
+    assert "--network 10us,10GB/s" in capsys.readouterr().err
+    assert cli.carried_out([*words[:2], *words[4:]]) == 2
+    assert "try: --mpi 8" in capsys.readouterr().err
+
+
+def test_what_pays_is_found_by_halves() -> None:
+    for k in (1, 2, 7, 64, 1000):
+        assert least(k.__le__) == k
+    assert least(lambda n: False) is None
+
+
+class Second(Alone):
+    """The second of two ranks, of which the first has left the same, or other hashes."""
+
+    index, count = 1, 2
+
+    def __init__(self, apart: bool) -> None:
+        self.apart = apart
+
+    def share(self, n: int) -> range:
+        return range(n // 2, n)
+
+    def gather(self, rows: Any, parts: Any = None, once: bool = False) -> None:
+        rows[0] = rows[1] + (self.apart and rows.shape[1] == 32)
+
+
+MAPPED = """data d = npz("d.npz") {
+  x[2] = raw.x
+  y: class(2) = raw.y
+  set mapped = yes
+}
+let f = dense(2)
+train fit on d batch 6 for 2 updates order file {
+  minimize cross_entropy(f(x), y) over f with sgd(lr = 0.1)
+}
+"""
+
+
+def test_a_rank_reads_its_own_rows_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(tmp_path / "d.npz", x=np.arange(24.0).reshape(12, 2), y=np.arange(12) % 2)
+    (tmp_path / "net.dln").write_text(MAPPED)
+    plan, found = dln.load(tmp_path / "net.dln").compile(shards=2).plan, list[list[int]]()
+    session, looked = Session(plan, Host(), ranks=Second(False)), Fields.looked_up
+
+    def told(self: Fields, *asked: Any) -> Any:
+        part = looked(self, *asked)
+
+        def drawn(indices: Any, update: float) -> Any:
+            found.append(indices.tolist())
+            return part.drawn and part.drawn(indices, update)
+
+        return replace(part, drawn=drawn)
+
+    monkeypatch.setattr(Fields, "looked_up", told)
+    session.train("fit")
+    assert found == [[3, 4, 5], [9, 10, 11]]
+
+
+def test_ranks_that_have_gone_apart_are_told() -> None:
+    state = dln.load(NET).compile(shards=2).session().state
+    state.programs.ranks = Second(True)
+    with pytest.raises(Fault, match="rank 1 has other numbers than rank 0"):
+        same_on_all(state)

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
+from runpy import run_path
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -18,19 +20,20 @@ from dln.grammar.diagnostics import DlnError, Fault
 from dln.runtime.ranks.ranks import Elsewhere
 from dln.runtime.training.resume import pack
 
-NET = """data d = synthetic("gaussians", 3, 4, 700, seed = 1) {
+NET = """data d = synthetic("gaussians", 3, 4, 2700, seed = 1) {
   x[4] = raw.x
   label: class(3) = raw.label
-  split fit 600, valid 100
+  split fit 2600, valid 100
 }
 let net = dense(3)
 train fit on d.fit batch 50 for 30 updates {
   y = net(x)
-  minimize cross_entropy(y, label) over net with sgd(lr = 0.1)
+  minimize cross_entropy(y, label) over net with diagonal_lm(lr = 0.02, sample = 2500)
   watch error = (argmax(y) != label) on d.fit every 10 updates
   watch balanced = f1(argmax(y), label) on d.fit every 10 updates
 }
 """
+TIMED = NET.replace("30 updates", "1 second").replace("lr = 0.02", "lr = 0.02 * (1 - progress)")
 FAILING = """data d = rows([[1], [2], [3], [1e200]]) {
   x[1] = raw
 }
@@ -39,6 +42,7 @@ train fit on d batch all for 3 updates {
   minimize sum(net(x)^2) over net with sgd(lr = 0.1)
 }
 """
+DEAD = 4194305  # a process that there cannot be
 SPECS: dict[str, tuple[dict[str, Any], str | None, int]] = {
     "mlp": ({}, None, 60),
     "lenet5": ({}, "short", 60),
@@ -115,22 +119,72 @@ def left(comm: Any) -> str:
         session.train()
     except DlnError as error:
         said = str(error)
-    loss = dln.load(NET).compile(dtype="float64", shards=4).session(comm=comm).step(
-        "fit", x=np.eye(4), label=[0, 1, 2, 0]
-    )  # fmt: skip
-    return f"{loss!r} {said}"
+    stepped = dln.load(NET).compile(dtype="float64", shards=4).session(comm=comm)
+    fields = {"x": np.eye(4), "label": np.array([0, 1, 2, 0])}
+    losses = [stepped.step("fit", **fields) for _ in range(3)]
+    slope = stepped.grad("fit", "net.W", **fields)
+    return f"{losses} {slope.sum():.6f} {said}"
+
+
+def timed(comm: Any) -> str:
+    """How many updates has a phase that ends by the clock of one rank, whose time its updates read;
+    in the end ranks look at what they all have."""
+    session = dln.load(TIMED).compile(shards=2).session(comm=comm)
+    session.train()
+    return str(session.updates["fit"])
+
+
+def silent(ranks: Any) -> list[str]:
+    """What the first rank says of another that does not answer, and of one that is not there."""
+    said, there = list[str](), ranks._places[-1]
+    ranks.tell = said.append
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exchange, "SILENT", (0.3,))
+        sleep(0.7 * ranks.index)
+        ranks.agree(0)
+        if ranks.index == 0:
+            ranks._places[-1] = (there[0], DEAD)
+        sleep(0.7 * ranks.index)
+        try:
+            ranks.agree(0)
+        except Fault as fault:
+            said.append(fault.message)
+            sleep(1.0)  # until it is there after all
+    return said
+
+
+def on_device(comm: Any) -> str:
+    """The stand-in for CuPy: arrays go by way of the host, and as they are."""
+    stand_in = run_path(str(Path(__file__).parents[1] / "conftest.py"))["FakeCupy"]
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "cupy", stand_in())
+        for direct in ("0", "1"):
+            patch.setenv("DLN_MPI_CUDA", direct)
+            for ranks in (None, comm):
+                made = dln.load(NET).compile("cupy", dtype="float64", shards=5)
+                session = made.session(comm=ranks)
+                session.train()
+                found.append(digest(session))
+    return f"{len(set(found))} of {len(found)}"
 
 
 def main(file: str, *names: str) -> None:
     ranks = Mpi(MPI.COMM_WORLD)
     found = {"exchanged": exchanged(ranks), **trained(names, MPI.COMM_WORLD)}
     found["left"] = left(MPI.COMM_WORLD)
+    if "mlp" in names and ranks.count == 2:
+        found["on device"] = on_device(MPI.COMM_WORLD)
+        found["timed"] = timed(MPI.COMM_WORLD)
+        found["silent"] = " ".join(silent(ranks))
     Path(f"{file}.{ranks.index}").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
+    import pytest
     from mpi4py import MPI
 
+    from dln.runtime.ranks import exchange
     from dln.runtime.ranks.exchange import Mpi
 
     main(*sys.argv[1:])

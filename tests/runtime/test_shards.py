@@ -208,7 +208,7 @@ class Beside(Alone):
     def share(self, n: int) -> range:
         return range(n * self.index // 2, n * (self.index + 1) // 2)
 
-    def gather(self, rows: Any, parts: Sequence[range] | None = None) -> None:
+    def gather(self, rows: Any, parts: Sequence[range] | None = None, once: bool = False) -> None:
         own = self.share(len(rows)) if parts is None else parts[self.index]
         self.both[self.index] = rows
         self.wall.wait()

@@ -46,7 +46,7 @@ def pieces(
     done = run.over(key, part, mine, size, now, states, reports, known) if len(own) else ()
     for at, (_, bound) in zip(own, done, strict=True):
         rows[at] = np.concatenate([device.to_host(bound.values[k]).reshape(-1) for k in asked])
-    ranks.gather(rows)
+    ranks.gather(rows, once=True)
     for at, row in enumerate(rows):
         found, low = dict[str, DeviceArray](), 0
         for name, (shape, dtype) in asked.items():

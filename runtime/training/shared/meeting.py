@@ -85,7 +85,7 @@ def same_on_all(state: RunState) -> None:
             found.update(np.ascontiguousarray(state.device.to_host(arrays[path])).data)
     digests = np.zeros((ranks.count, found.digest_size), np.uint8)
     digests[ranks.index] = np.frombuffer(found.digest(), np.uint8)
-    ranks.gather(digests)
+    ranks.gather(digests, once=True)
     for i, digest in enumerate(digests):
         if (digest != digests[0]).any():
             message = f"rank {i} has other numbers than rank 0 after the same updates"
@@ -93,21 +93,30 @@ def same_on_all(state: RunState) -> None:
             raise Fault(message, remedy, "E646")
 
 
-def same_plan(state: RunState) -> str:
-    """What is to be said where there are ranks that no shard is left for. Raises `Fault` E640 where
-    no phase has shards to be dealt out, E646 where ranks were given other plans or seeds than the
-    first one."""
+def same_plan(state: RunState) -> None:
+    """Raise `Fault` E640 where no phase has shards to be dealt out to ranks, E646 where these were
+    given other plans or seeds than the first one."""
     ranks = state.ranks
     if ranks.count == 1:
-        return ""
-    mine = (state.plan.fingerprint, state.plan.dtype, state.seed)
-    most = max((spec.shards or 1 for spec in state.plan.phases.values()), default=1)
-    if most == 1 and state.plan.phases:
+        return
+    if most_shards(state) == 1 and state.plan.phases:
         message = f"minibatches are not summed in shards, which {ranks.count} ranks could share"
         raise Fault(message, f"--shards {ranks.count}, or compile(shards={ranks.count})", "E640")
+    mine = (state.plan.fingerprint, state.plan.dtype, state.seed)
     if ranks.first(mine) != mine:
         message = f"rank {ranks.index} has another plan or seed than rank 0"
         raise Fault(message, "the same spec, constants and seed on all machines", "E646")
-    some = "do" if ranks.count - most > 1 else "does"
-    idle = f"{ranks.count} ranks share {most} shards: {ranks.count - most} {some} nothing"
-    return idle if most < ranks.count else ""
+
+
+def idle(state: RunState) -> str:
+    """What is to be said where there are ranks that no shard is left for."""
+    count, most = state.ranks.count, most_shards(state)
+    if count <= most:
+        return ""
+    some = "do" if count - most > 1 else "does"
+    return f"{count} ranks share {most} shards: {count - most} {some} nothing"
+
+
+def most_shards(state: RunState) -> int:
+    """In how many shards a minibatch is summed, of the phase with most."""
+    return max((spec.shards or 1 for spec in state.plan.phases.values()), default=1)
