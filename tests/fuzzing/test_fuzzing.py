@@ -147,8 +147,8 @@ WORDS: dict[str, list[str]] = {
     "run": ["--epochs", "1", "--limit", "2", "--out", "run"],
     "sweep": ["--epochs", "0", "--limit", "2", "--jobs", "1", "--out", "swept"],
 }
-# Take no spec alone, or train it in full.
-ELSEWHERE = {"results", "task", "verify", "runs", "compare", "apply"}
+# Take no spec, or more than one, or train it in full.
+ELSEWHERE = {"results", "task", "verify", "runs", "compare", "apply", "import"}
 SMALL = (HERE / "small.dln").read_text()
 
 
