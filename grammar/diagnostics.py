@@ -105,6 +105,7 @@ class Problem:
     """One thing that is wrong, or, with the `word` warning, that may be.
 
     `label` stands at the caret, `facts` and `remedy` (printed as `try: ...`) below the frame.
+    `ways` are what else may have been meant, a text in place of a stretch each (`trial.py`).
     """
 
     code: str
@@ -115,6 +116,7 @@ class Problem:
     facts: tuple[str, ...] = ()
     remedy: str = ""
     word: str = "error"
+    ways: tuple[tuple[Span, str], ...] = ()
 
     def __str__(self) -> str:
         return render(self)

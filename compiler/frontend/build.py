@@ -27,7 +27,7 @@ from dln.compiler.frontend.scan.binders import BINDERS
 from dln.compiler.frontend.training import phases, slopes, untrained
 from dln.compiler.model import Functions, Model, Sweeping, Tasking
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import DlnError, Problem, Source, nearest
+from dln.grammar.diagnostics import CHOICES, DlnError, Problem, Source, nearest
 
 DEEPEST_STACK = 6000  # room for 200 calls within each other, each of a dozen frames
 
@@ -159,14 +159,16 @@ def _unused(b: Build, items: Sequence[s.Item | s.Stmt]) -> None:
             b.problems.add(DlnError([Problem("E383", text, at, "no constant", remedy=remedy)]))
         elif name not in b.built.used:
             names = b.built.constants
-            hint = nearest(name, names) or "it has " + (", ".join(names) or "none")
+            hint = nearest(name, names) or (CHOICES + ", ".join(names) if len(names) > 1 else "")
+            facts = () if hint else (f"it has {', '.join(names) or 'none: const n = 3 makes one'}",)
             text = f"the spec has no constant {name}"
-            b.problems.add(DlnError([Problem("E383", text, None, remedy=hint)]))
+            b.problems.add(DlnError([Problem("E383", text, None, facts=facts, remedy=hint)]))
     for name in b.outside.data_paths:
         if name not in b.data.given:
-            known = ", ".join(b.data.sets) or "none"
-            text = f"the spec uses no data set {name}"
-            b.problems.add(DlnError([Problem("E383", text, None, remedy=f"it uses {known}")]))
+            text, known = f"the spec uses no data set {name}", list(b.data.sets)
+            hint = nearest(name, known) or ""
+            facts = () if hint else (f"it uses {', '.join(known) or 'none'}",)
+            b.problems.add(DlnError([Problem("E383", text, None, facts=facts, remedy=hint)]))
 
 
 # ---- the model ---------------------------------------------------------------------------------

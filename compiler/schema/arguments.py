@@ -68,6 +68,9 @@ def _misfit(
     if strange is not None and all(p.kind is not Parameter.VAR_KEYWORD for p in takes):
         near = nearest(strange, known)
         refuse(f"{name} takes no {strange}", f"{near}=..." if near else how)
+    if "positional" in said and name == "train":
+        how = 'train("fit", data={"d": (x, label)}), by the name of the data set'
+        refuse("train takes a phase, and the rest by name", how)
     refuse(said.replace(function.__qualname__, name), how)
 
 

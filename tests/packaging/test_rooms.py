@@ -39,6 +39,7 @@ ROOMS = """
     compiler.shards
     compiler.pipeline
     compiler.derivable
+    compiler.trial
     compiler.reading
     compiler.show
     runtime.device

@@ -94,7 +94,7 @@ def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
     body = b.calls[-1].body if b.calls else None
     if body is not None and body.holds(span) and (before := step_before(body.text, name)):
         return before
-    if (inside := elsewhere(b, name, scope)) and meant_at(span) is not MOVED:
+    if (inside := elsewhere(b, name, scope)) and not (meant_at(span) is MOVED or _waits(span)):
         return inside
     if (pair := _run_together(b, name, scope)) is not None:
         alone = span.source.text[span.stop :].lstrip(" ")[:1] not in tuple("^'[(.")
@@ -112,7 +112,23 @@ def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
         hit = nearest(name, fit)
         if hit is not None and (level < LIBRARY or not _by_chance(name, hit)):
             found.append((slips(name.casefold(), hit.casefold()), level, hit))
-    return min(found)[2] if found else _choices(b, span, scope, meant)
+    near = min(found)[2] if found else _cut_short(b, name, scope, meant)
+    return near or _choices(b, span, scope, meant)
+
+
+def _cut_short(b: Build, name: str, scope: Scope, meant: Meant) -> str:
+    """The one name of the place or the file that begins as another does: `inp`, of `input`."""
+    own = {k: to for names in islice(_levels(scope), LIBRARY) for k, to in names.items()}
+    low = name.casefold()
+    found = [k for k, to in own.items() if min(len(k), len(low)) >= SHORT
+             and (low.startswith(k.casefold()) or k.casefold().startswith(low))
+             and k[0] != "_" and meant.by(known(b, to))]  # fmt: skip
+    return found[0] if len(found) == 1 and not any(map(str.isdigit, name + found[0])) else ""
+
+
+def _waits(span: Span) -> bool:
+    """Whether a place is in a clause that looks at what its own phase watches."""
+    return re.match(r"\s*(until|(checkpoint|keep) best)\b", span.source.line(span.line)) is not None
 
 
 def _too_many(scope: Scope) -> bool:
@@ -123,7 +139,7 @@ def _choices(b: Build, span: Span, scope: Scope, meant: Meant) -> str:
     """The few names of the kind that is meant at a place, where none of them is near: of the place
     itself, but for optimisers, data sets, blocks in a pipeline and what emit takes."""
     before = span.source.text[: span.start].rstrip()
-    if re.match(r"\s*(?:until|checkpoint|keep)\b", span.source.line(span.line)):
+    if _waits(span):
         return ""  # of what is watched: `ways` says so
     called, emitted = span.source.text[span.stop : span.stop + 1] == "(", before.endswith("emit")
     names = {k: to for level in _levels(scope) for k, to in level.items()}
@@ -165,9 +181,8 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
         return told
     if re.match(rf"\s*{name}\s*:=", span.source.line(span.line)):
         return (f"what is kept from update to update is a state: state {name} = 0, above it",)
-    clause = re.match(r"\s*(until|checkpoint best by)\b", span.source.line(span.line))
-    if clause is not None:
-        word = clause[1].split()[0]
+    if _waits(span):
+        word = span.source.line(span.line).split()[0]
         return (f"{word} sees what is watched: watch {name} = ... every 1 epoch, in the phase",)
     if name == "raw":
         return ("raw is what a file gives, inside of data; elsewhere its fields have their names",)
@@ -206,45 +221,6 @@ def _in_index(span: Span) -> bool:
     """Whether a name stands alone in an index."""
     text = span.source.text
     return text[: span.start].rstrip()[-1:] in "[," and text[span.stop :].lstrip()[:1] in "],"
-
-
-def refuse_unsaid(b: Build, syntax: s.Block, name: str) -> None:
-    """A size of a result, as V of `z[time, V]`, that no port says: of a class it is its number."""
-    sizes = [d.span.text for p in syntax.results for d in p.dims or ()]
-    for st in syntax.body:
-        lines = st.body if isinstance(st, s.Scan) else ()
-        for line in lines:
-            local = isinstance(line, s.Define) and line.target.name == name
-            if isinstance(line, s.Define) and local and line.target.dims is None:
-                assert isinstance(st, s.Scan)
-                message = f"{name} is of one step of the scan, and not known outside of it"
-                b.fail(
-                    "E301", message, line.target.span, "is no sequence", (), f"{name}[{st.name}]"
-                )
-    free, text = [p for p in syntax.ports if p.domain is None], syntax.span.text
-    asked = next((p for p in free if f"onehot({p.name})" in text), None)
-    if name in sizes and asked is not None:
-        whole = f"{' '.join(asked.span.text.split())}: class({name})"
-        label = "is a class of how many?"
-        b.fail("E301", f"no port says how large {name} is", asked.span, label, (), whole)
-
-
-def refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
-    """A port or an equation of a block, in what the block is made of before it is applied."""
-    around = ((x, b.owned.instances.get(x.path)) for x in scope.outwards())
-    made = next((made for x, made in around if made is not None and made.scope is x), None)
-    if made is None:
-        return
-    syntax = made.definition.syntax
-    refuse_unsaid(b, syntax, name)
-    given = any(p.name == name for p in syntax.ports)
-    if given or any(st.target.name == name for st in syntax.body if isinstance(st, s.Define)):
-        what = f"what {made.name} {'is given' if given else 'works out'} where it is applied"
-        fact = "a let and a parameter are made once; an equation, without let, comes later"
-        text = f"there is no {name} yet: it is {what}"
-        if b.built.missing.asked(name, text, span):
-            raise Poisoned
-        b.fail("E301", text, span, "is needed before", facts=(fact,))
 
 
 def hides(b: Build, name: str, scope: Scope) -> bool:

@@ -219,6 +219,7 @@ class BuildPlace:
         notes: tuple[Note, ...] = (),
         remedy: str = "",
         facts: tuple[str, ...] = (),
+        ways: tuple[tuple[Span, str], ...] = (),
     ) -> NoReturn:
         """Raise a problem at a place. In the body of a function or block it stands at the argument
         that is to blame, else at the user's own line that led there."""
@@ -226,7 +227,7 @@ class BuildPlace:
             raise Poisoned
         if span is not None and not remedy and any(n.span.repeats(span) for n in notes):
             remedy = TWICE
-        found = Problem(code, message, span, label, notes, facts, remedy)
+        found = Problem(code, message, span, label, notes, facts, remedy, ways=ways)
         raise DlnError([found if span is None else blaming.blamed(found, self.calls, self.source)])
 
     def refuse_again(self, message: str, span: Span, first: Span) -> NoReturn:

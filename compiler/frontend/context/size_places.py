@@ -1,6 +1,7 @@
 """Where the text says how many elements an axis of a tensor has: in the sizes of the parameter
 that it has them from, or in the argument that stands for such a size. That is what has to change
-where two sizes do not agree, and what to.
+where two sizes do not agree, and what to. And names of sizes, ports and equations that nobody says,
+or says too late.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 from dln.compiler.frontend.context import blaming
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope
+from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import axis_origins, is_param
@@ -93,3 +95,45 @@ def const_place(expr: s.Syntax, scope: Scope) -> Span | None:
     line = binding.span if binding is not None and binding.constant else None
     found = None if line is None else re.match(r"const\s+\w+\s*=\s*", line.text)
     return line and found and Span(line.source, line.start + found.end(), line.stop)
+
+
+# ---- what is not said, or not there yet ---------------------------------------------------------
+
+
+def refuse_unsaid(b: Build, syntax: s.Block, name: str) -> None:
+    """A size of a result, as V of `z[time, V]`, that no port says: of a class it is its number."""
+    sizes = [d.span.text for p in syntax.results for d in p.dims or ()]
+    for st in syntax.body:
+        lines = st.body if isinstance(st, s.Scan) else ()
+        for line in lines:
+            local = isinstance(line, s.Define) and line.target.name == name
+            if isinstance(line, s.Define) and local and line.target.dims is None:
+                assert isinstance(st, s.Scan)
+                message = f"{name} is of one step of the scan, and not known outside of it"
+                b.fail(
+                    "E301", message, line.target.span, "is no sequence", (), f"{name}[{st.name}]"
+                )
+    free, text = [p for p in syntax.ports if p.domain is None], syntax.span.text
+    asked = next((p for p in free if f"onehot({p.name})" in text), None)
+    if name in sizes and asked is not None:
+        whole = f"{' '.join(asked.span.text.split())}: class({name})"
+        label = "is a class of how many?"
+        b.fail("E301", f"no port says how large {name} is", asked.span, label, (), whole)
+
+
+def refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
+    """A port or an equation of a block, in what the block is made of before it is applied."""
+    around = ((x, b.owned.instances.get(x.path)) for x in scope.outwards())
+    made = next((made for x, made in around if made is not None and made.scope is x), None)
+    if made is None:
+        return
+    syntax = made.definition.syntax
+    refuse_unsaid(b, syntax, name)
+    given = any(p.name == name for p in syntax.ports)
+    if given or any(st.target.name == name for st in syntax.body if isinstance(st, s.Define)):
+        what = f"what {made.name} {'is given' if given else 'works out'} where it is applied"
+        fact = "a let and a parameter are made once; an equation, without let, comes later"
+        text = f"there is no {name} yet: it is {what}"
+        if b.built.missing.asked(name, text, span):
+            raise Poisoned
+        b.fail("E301", text, span, "is needed before", facts=(fact,))

@@ -11,7 +11,7 @@ from functools import partial
 from types import UnionType
 from typing import NoReturn
 
-from dln.compiler.frontend.context import broadcasting, counting, missing
+from dln.compiler.frontend.context import broadcasting, counting, missing, size_places
 from dln.compiler.frontend.context.build_context import Build, Chain, Scope, Value
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.values import (
@@ -170,6 +170,9 @@ def listed(b: Build, expr: s.Expr, scope: Scope, who: str = "for") -> list[Value
     text, label, remedy = f"{who} runs over a list or a range", f"is {shown(value)}", ""
     if (number := whole_number(value)) is not None:
         remedy = f"[{number}] of one number, 1..{number} of so many"
+    if number is not None and re.search(r"\bparams\(", expr.span.text):
+        said = "params(...) says how many numbers; of weights a penalty has each by its name"
+        b.fail("E307", text, expr.span, label, facts=(f"{said}: sum(net.h.W^2)",))
     if isinstance(value, Chain):
         at = broadcasting.whole_text(expr.span.text)
         remedy = f"[{', '.join(f'{at}[{k}]' for k in range(len(value.parts)))}]"
@@ -192,7 +195,7 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
     """What a name stands for, found on first use for the current frame."""
     binding = scope.lookup(name)
     if binding is None:
-        missing.refuse_early(b, name, span, scope)
+        size_places.refuse_early(b, name, span, scope)
         hint = partial(missing.suggested, b, name, span, scope)
         unknown(b, "name", name, span, (), hint=hint, scope=scope)
     version = 0 if binding.static else b.frame.version

@@ -17,7 +17,7 @@ from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import Axes, dims_text, fit, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of, lookup
 from dln.compiler.frontend.context.values import Function, Results
-from dln.compiler.frontend.instances import swapped
+from dln.compiler.frontend.instances import promises, swapped
 from dln.compiler.frontend.scan.equations import substituted
 from dln.compiler.frontend.scan.recurrences import at_step
 from dln.compiler.frontend.tensors.domains import want_domain
@@ -278,83 +278,6 @@ def _refuse_astray(b: Build, made: Instance, name: str) -> None:
             b.fail("E331", text, line.target.span, f"is no {name}[{t}]", remedy=remedy)
 
 
-def _refuse_timed(
-    b: Build, made: Instance, port: s.Port, node: Node, running: Axes, who: str
-) -> None:
-    """A sequence for a result that runs over no time, of a block that takes sequences: its last
-    element is meant, or all of it."""
-    takes = any("time" in axes for axes, *_ in made.ports)
-    if takes and "time" in node.type.running and "time" not in running and port.dims:
-        rest = re.sub(r"^\w+\[", lambda m: f"{m[0]}time, ", port.span.text)
-        fact = f"at the end alone it is last({port.name}), under a name of its own"
-        text, label = f"{who}, which runs over no time", f"is {b.shown(node.type)}"
-        b.fail("E214", text, port.span, label, (), rest, (fact,))
-
-
-def _refuse_rank(
-    b: Build,
-    made: Instance,
-    port: s.Port,
-    node: Node,
-    sizes: Sequence[Size],
-    body: Scope,
-) -> None:
-    """A vector for `-> y`, which is one number: one of one entry is summed, another is promised."""
-    lines = (st for st in made.definition.syntax.body if isinstance(st, s.Define))
-    line = next((st for st in lines if st.target.name == port.name), None)
-    if line is not None and line.target.dims and len(node.type.example) > len(sizes):
-        value = line.value.span.text
-        free = [
-            d for d in line.target.dims if not re.search(rf"\b{d.span.text.split()[0]}\b", value)
-        ]
-        kept = [d.span.text for d in line.target.dims if d not in free]
-        if free and line.target.span.source is b.source:
-            text = f"{free[0].span.text} stands nowhere in the value of {port.name}"
-            remedy = f"{port.name}[{', '.join(kept)}]" if kept else port.name
-            b.fail("E215", text, line.target.span, f"makes it {b.shown(node.type)}", (), remedy)
-    if port.dims or len(node.type.example) != 1 or port.span.source is not b.source:
-        return
-    known = b.number(node.type.example[0])
-    text, label = f"{made.name} promises {port.name}: a single number", f"is {b.shown(node.type)}"
-    notes = (Note(port.span, "is promised here"),)
-    if line is not None and (product := _product_in(b, line.value, body)) is not None:
-        remedy = " @ ".join(e.span.text for e in (product.left, product.right))
-        text += ": a sum of products is written @"
-        b.fail("E215", text, product.span, label, notes, remedy)
-    if known == 1 and line is not None and (of := _first_step(b, line.value, body)):
-        text += f", and {broadcasting.short(line.value.span.text)} is the first step of a sequence"
-        b.fail("E215", text, line.value.span, label, notes, f"last({of})[0]")
-    if "time" in node.type.running and line is not None:
-        facts = ("of a sequence, last(...) is its last element",)
-        b.fail("E215", text, line.value.span, label, notes, "", facts)
-    if known == 1 and line is not None:
-        remedy = f"sum({broadcasting.whole_text(line.value.span.text)})"
-        b.fail("E215", text, line.value.span, label, notes, remedy)
-    if known is not None:
-        remedy = re.sub(r"^\w+", lambda m: f"{m[0]}[{known}]", port.span.text)
-        b.fail("E215", text, port.span, label, (), remedy)
-
-
-def _first_step(b: Build, expr: s.Expr, body: Scope) -> str:
-    """`z` of `z[0]`, where z runs over time: its first step has been taken for its first number."""
-    if not isinstance(expr, s.Index) or expr.span.text.count("[") != 1:
-        return ""
-    value = b.evaluate(expr.body, body)
-    timed = isinstance(value, Node) and "time" in value.type.running
-    return expr.body.span.text if timed and re.search(r"\[\s*0\s*\]$", expr.span.text) else ""
-
-
-def _product_in(b: Build, expr: s.Syntax, body: Scope) -> s.Binary | None:
-    """The product of two vectors, element by element, among the terms of an equation."""
-    if isinstance(expr, s.Binary) and expr.op == "*":
-        values = [b.evaluate(e, body) for e in (expr.left, expr.right)]
-        ranks = [len(v.type.example) for v in values if isinstance(v, Node)]
-        return expr if ranks == [1, 1] else None
-    if isinstance(expr, s.Flow):
-        return None
-    return next(filter(None, (_product_in(b, part, body) for part in expr.children())), None)
-
-
 def _counted_along(b: Build, made: Instance, node: Node) -> Node:
     """`p[i, k] = sin(i / 10^k)` for a result `p[time, n]`: as long as what the block is given."""
     lead, type = len(node.type.running), node.type
@@ -383,12 +306,12 @@ def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
         b.fail("E301", text, port.span, "is promised here", remedy=remedy)
     node = broadcasting.as_tensor(b, lookup(b, port.name, port.span, body), port.span)
     running, sizes = port_sizes(b, port, made.scope, made.sizes)
-    _refuse_rank(b, made, port, node, sizes, body)
+    promises.refuse_rank(b, made, port, node, sizes, body)
     who = f"{made.name} promises {port.name}{dims_text(port)}"
     if b.time.stepping and "time" in running and not standing.runs(b, node):
         label = f"is {b.shown(node.type)}, which does not run over time"
         b.fail("E214", f"{who}, which runs over time", port.span, label)
-    _refuse_timed(b, made, port, node, running, who)
+    promises.refuse_timed(b, made, port, node, running, who)
     if "time" in running and lengths.in_step(made) and not b.time.stepping:
         node = _counted_along(b, made, node)
     node = _fitted(b, node, running, sizes, port.span, who, port)

@@ -330,6 +330,7 @@ def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
     deep = [path for path in b.owned.params if path.startswith(f"{made.path}.")]
     low = {"weight": "W", "weights": "W", "kernel": "W", "bias": "b"}.get(name, name)
     meant = [path.removeprefix(f"{made.path}.") for path in deep if path.endswith(f".{low}")]
+    meant = meant or [low] * (low != name and low in made.scope.names)
     hint = f"{CHOICES}{', '.join(meant)}" if 1 < len(meant) <= 12 else "".join(meant[:1])
     unknown(b, "part", name, span, parts, made.path, hint=(lambda: hint) if hint else None)
 

@@ -28,6 +28,11 @@ def owned_by(b: Build, expr: s.Expr, scope: Scope) -> list[str]:
     if isinstance(expr, s.ListOf) and expr.items and isinstance(expr.items[0], s.Attr):
         return _joined([owned_by(b, item, scope) for item in expr.items])
     _refuse_result(b, expr, scope)
+    if isinstance(expr, s.Binary) and expr.op in ("and", "+"):
+        text, remedy = "several stand behind over with commas", expr.span.text
+        for part in (f" {expr.op} ", f"{expr.op} ", f" {expr.op}", expr.op):
+            remedy = remedy.replace(part, ", ")
+        b.fail("E337", text, expr.span, f"are joined by {expr.op}", remedy=remedy)
     value = b.evaluate(expr, scope)
     made = made_in(b, expr, scope) if isinstance(value, Node) and not is_param(value) else None
     return owned(b, made or value, expr.span)

@@ -285,10 +285,15 @@ def _varied(
         row = value if len(line.names) > 1 else [value]
         if not isinstance(row, list) or len(row) != len(line.names):
             text = f"each row has {len(line.names)} values: {', '.join(line.names)}"
-            lists = f"[{', '.join(f'[{v}, ...]' for v in values[:2])}]"
-            fact = f"a list of rows, as {lists}; two lines of vary are every combination"
-            facts = () if isinstance(values[0], list) else (fact,)
-            b.fail("E372", text, line.range.span, f"one is {row}", facts=facts)
+            shown = f"[{', '.join(f'[{v}, ...]' for v in values[:2])}]"
+            fact = f"a list of rows, as {shown}; two lines of vary are every combination"
+            remedy, lists = "", [v for v in values if isinstance(v, list)]
+            if len(values) == len(lists) == len(line.names):
+                pairs = zip(line.names, values, strict=True)
+                remedy = "\n".join(f"vary {name} in {v}" for name, v in pairs)
+                fact = "every combination is two lines of vary"
+            facts = (fact,) if remedy or not lists else ()
+            b.fail("E372", text, line.range.span, f"one is {row}", (), remedy, facts)
         rows.append(dict(zip(line.names, row, strict=True)))
     for i, row in enumerate(rows):
         if row in rows[:i]:

@@ -111,7 +111,18 @@ def _wrong_domain(b: Build, node: Node, wanted: Domain, span: Span, who: str) ->
                     (*facts, f"of classes the field says how many: {name}: class(10)"),
                 )
     text, label = f"{who} a {wanted.name}, not a {found.name}", broadcasting.domain_text(b, found)
+    if wanted.name == "class" and (field := _class_field(b, node, wanted)):
+        remedy = field
     b.fail("E310", text, span, f"is a {label}", _made(b, node, span), remedy, facts)
+
+
+def _class_field(b: Build, node: Node, wanted: Domain) -> str:
+    """The one field of the data set of another that holds such a class."""
+    sets = [d for d in b.data.sets.values() if any(f.node is node for f in d.fields.values())]
+    fields = [(f.name, f.node.type.domain) for d in sets for f in d.fields.values()]
+    many = b.number(wanted.size)
+    found = [name for name, of in fields if of.name == "class" and b.number(of.size) == many]
+    return found[0] if len(found) == 1 else ""
 
 
 def _made(b: Build, node: Node, span: Span) -> tuple[Note, ...]:

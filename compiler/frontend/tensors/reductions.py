@@ -80,7 +80,11 @@ def _refuse_single(b: Build, node: Node, other: Node, span: Span) -> NoReturn:
         place = Span(at.source, at.start, at.start + len(name))
         notes = (Note(span, "is taken for a vector"),)
         remedy = f"{name}[{said[0].text}]" if said is not None else ""
-        facts = () if remedy else (f"a vector has its size in brackets: {name}[m]",)
+        whole = f"a vector has its size in brackets, {name}[m], a matrix two: {name}[m, n]"
+        drawn = re.search(rf"\b{name}\s*~\s*\w+\(([^(),]+),\s*([^(),]+)\)", at.source.line(at.line))
+        if drawn is not None and not remedy:  # of n inputs and m results
+            remedy = f"{name}[{drawn[2].strip()}, {drawn[1].strip()}]"
+        facts = () if remedy else (whole,)
         b.fail("E205", text, place, "has no sizes", notes, remedy, facts)
     b.fail("E205", text, span, "is a single number", facts=("a number is multiplied by *",))
 

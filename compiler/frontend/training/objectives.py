@@ -59,10 +59,8 @@ def body(b: Build, got: PhaseBody) -> None:
             times = 1
             with b.collecting():
                 times = rounds.times(b, st, scope, got)
-            runs += [
-                LineRun(inner.path, list(flat(b, st.body, inner)), times, st),
-                LineRun(got.name),
-            ]
+            own = LineRun(inner.path, list(flat(b, st.body, inner)), times, st)
+            runs += [own, LineRun(got.name)]
         else:
             with b.collecting():
                 _look(b, st, scope)
@@ -287,6 +285,12 @@ def _add(b: Build, st: s.Update, path: str, steps: Sequence[Node], new: Moved) -
 
 def one_parameter(b: Build, expr: s.Expr, scope: Scope, who: str) -> str:
     """The path of the one parameter that an expression names."""
+    if isinstance(expr, s.Index):
+        whole, value = expr.body.span.text, b.evaluate(expr.body, scope)
+        if any(p.node is value for p in b.owned.params.values()):
+            fact = f"a row alone changes where the others add 0: {whole} += outer(onehot(c), ...)"
+            text = f"{who} one parameter, and all of it"
+            b.fail("E358", text, expr.span, f"is a part of {whole}", facts=(fact,))
     return _parameter(b, b.evaluate(expr, scope), expr.span, who)
 
 

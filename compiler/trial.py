@@ -1,0 +1,81 @@
+"""Remedies are tried before they are given: applied as it stands, one has to mend what it is for.
+
+Who finds a problem sees its place, and says what was likely meant there; whether the rest of the
+spec agrees nobody knows before it is read again. So each remedy that can be typed in is typed in,
+and the spec read once more. A name that is as wrong at its place as what stands there is not given;
+where several things may have been meant (`Problem.ways`), the first is told with which nothing new
+is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from dln.grammar.diagnostics import Note, Problem, Source
+from dln.grammar.remedies import Edit, edit
+
+MANY = 8  # problems of a spec of which none is tried: something larger is wrong
+MOST = 3  # problems whose remedies are tried
+LONGEST = 20_000  # characters of a text that is read again
+UNTRIED = ("E517",)  # what is missing, and not wrong: sizes that data have yet to say
+GUESSED = ("E301", "E302", "E337")  # a name, or a thing of another kind, that may be no better
+Again = Callable[[str], Sequence[Problem]]
+
+
+def tried(found: Sequence[Problem], source: Source, again: Again) -> list[Problem]:
+    """The problems of a source, with remedies that mend; `again` says what is wrong with another
+    text in its place."""
+    if len(found) > MANY or len(source.text) > LONGEST:
+        return list(found)
+    before, left, told = {_key(p) for p in found}, MOST, list[Problem]()
+    for p in found:
+        ways = list(_ways(p, source)) if left and p.code not in UNTRIED else []
+        left -= bool(ways)
+        told.append(_chosen(p, ways, before, again) if ways else p)
+    return told
+
+
+def _key(p: Problem) -> tuple[str, str]:
+    return p.code, p.message
+
+
+class Way(NamedTuple):
+    """What may have been meant: what is changed, and how the problem is told then."""
+
+    change: Edit
+    told: Problem
+
+
+def _ways(p: Problem, source: Source) -> Iterator[Way]:
+    """The remedy of a problem, then what else may have been meant."""
+    if p.span is None or p.span.source is not source:
+        return
+    if (change := edit(p)) is not None:
+        yield Way(change, p)
+    for span, text in p.ways:
+        old = Note(p.span, p.label) if p.label else None
+        notes = tuple(n for n in (old, *p.notes) if n is not None and n.span != span)
+        yield Way(Edit(span, text), replace(p, span=span, label="", notes=notes, facts=(), remedy=text))
+
+
+def _chosen(p: Problem, ways: Sequence[Way], before: set[tuple[str, str]], again: Again) -> Problem:
+    """A problem with the first remedy after which nothing new is wrong; else with its own, unless
+    that is no better at its place than what stands there."""
+    kept = p
+    for way in ways:
+        after = again(way.change.changed)
+        if not any(_key(q) not in before or _at_change(q, way) for q in after):
+            return way.told
+        again_wrong = (q.code in GUESSED for q in after if _at_change(q, way))
+        if way.told is p and p.code in GUESSED and any(again_wrong):
+            kept = replace(p, remedy="")
+    return kept
+
+
+def _at_change(q: Problem, way: Way) -> bool:
+    """Whether just what was put in place is wrong in its turn."""
+    start, text = way.change.span.start, way.change.text
+    own = q.span is not None and q.span.source.text == way.change.changed
+    return own and q.span is not None and (q.span.start, q.span.text) == (start, text)
