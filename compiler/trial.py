@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from dln.grammar.diagnostics import Note, Problem, Source
+from dln.grammar.diagnostics import Note, Problem, Source, nearest
 from dln.grammar.remedies import Edit, edit
 
 MANY = 8  # problems of a spec of which none is tried: something larger is wrong
 MOST = 3  # problems whose remedies are tried
 LONGEST = 20_000  # characters of a text that is read again
-UNTRIED = ("E517",)  # what is missing, and not wrong: sizes that data have yet to say
 GUESSED = ("E301", "E302", "E337")  # a name, or a thing of another kind, that may be no better
 Again = Callable[[str], Sequence[Problem]]
 
@@ -31,10 +30,17 @@ def tried(found: Sequence[Problem], source: Source, again: Again) -> list[Proble
         return list(found)
     before, left, told = {_key(p) for p in found}, MOST, list[Problem]()
     for p in found:
-        ways = list(_ways(p, source)) if left and p.code not in UNTRIED else []
+        ways = list(_ways(p, source)) if left and (p.ways or _unsure(p)) else []
         left -= bool(ways)
         told.append(_chosen(p, ways, before, again) if ways else p)
     return told
+
+
+def _unsure(p: Problem) -> bool:
+    """Whether a remedy is more of a guess than a name that is a slip of the pen away."""
+    if p.code not in GUESSED or p.span is None or not p.remedy:
+        return False
+    return not p.remedy.isidentifier() or nearest(p.span.text, [p.remedy]) is None
 
 
 def _key(p: Problem) -> tuple[str, str]:
@@ -57,7 +63,9 @@ def _ways(p: Problem, source: Source) -> Iterator[Way]:
     for span, text in p.ways:
         old = Note(p.span, p.label) if p.label else None
         notes = tuple(n for n in (old, *p.notes) if n is not None and n.span != span)
-        yield Way(Edit(span, text), replace(p, span=span, label="", notes=notes, facts=(), remedy=text))
+        yield Way(
+            Edit(span, text), replace(p, span=span, label="", notes=notes, facts=(), remedy=text)
+        )
 
 
 def _chosen(p: Problem, ways: Sequence[Way], before: set[tuple[str, str]], again: Again) -> Problem:

@@ -106,7 +106,8 @@ def _refuse_columns(b: Build, value: Node, wanted: tuple[Size, ...], st: s.Field
 def _refuse_sizes(b: Build, value: Node, found: list[int], st: s.Field) -> None:
     """`x[4] = [raw.a, raw.b, raw.c]`: of which one side or the other has miscounted."""
     said = re.match(r"\w+\s*(\[[^\]]*\])", st.port.span.text)
-    if said is None or not all(isinstance(d, s.Number) for d in st.port.dims or ()):
+    dims = st.port.dims or ()
+    if said is None or len(dims) != 1 or not isinstance(dims[0], s.Number):
         return
     name = st.port.name
     text = (

@@ -104,9 +104,9 @@ def _room(
         text = f"the parts ask for {taken} examples of {count}"
         notes = (Note(st.span, "the split"),) if st.span != at else ()
         left = count - taken + size
-        last = st.parts[-1] is line and left > 0
-        facts = () if last else (f"shares fit whatever there is: split {_shares(st)}",)
-        b.fail("E352", text, at, f"only {left} are left", notes, str(left) if last else "", facts)
+        as_many = f"{line.name} {left}, or shares of all: " if left > 0 else "shares fit all: "
+        facts = (f"{as_many}split {_shares(st)}",)
+        b.fail("E352", text, at, f"only {left} are left", notes, "", facts)
     if size == 0:
         label = f"is less than one of {count} examples"
         b.fail("E351", f"the part {line.name} is empty", at, label)
