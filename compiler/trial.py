@@ -20,6 +20,7 @@ MANY = 8  # problems of a spec of which none is tried: something larger is wrong
 MOST = 3  # problems whose remedies are tried
 LONGEST = 20_000  # characters of a text that is read again
 GUESSED = ("E301", "E302", "E337")  # a name, or a thing of another kind, that may be no better
+SIZED = ("E202", "E205", "E216")  # sizes that do not go together, of which either may be wrong
 Again = Callable[[str], Sequence[Problem]]
 
 
@@ -38,6 +39,8 @@ def tried(found: Sequence[Problem], source: Source, again: Again) -> list[Proble
 
 def _unsure(p: Problem) -> bool:
     """Whether a remedy is more of a guess than a name that is a slip of the pen away."""
+    if p.code in SIZED:
+        return p.remedy.isalnum()
     if p.code not in GUESSED or p.span is None or not p.remedy:
         return False
     return not p.remedy.isidentifier() or nearest(p.span.text, [p.remedy]) is None
@@ -76,10 +79,17 @@ def _chosen(p: Problem, ways: Sequence[Way], before: set[tuple[str, str]], again
         after = again(way.change.changed)
         if not any(_key(q) not in before or _at_change(q, way) for q in after):
             return way.told
+        if way.told is p and p.code in SIZED and _moved(after, before):
+            kept = replace(p, remedy="")
         again_wrong = (q.code in GUESSED for q in after if _at_change(q, way))
         if way.told is p and p.code in GUESSED and any(again_wrong):
             kept = replace(p, remedy="")
     return kept
+
+
+def _moved(after: Sequence[Problem], before: set[tuple[str, str]]) -> bool:
+    """Whether sizes do not go together elsewhere now."""
+    return any(q.code in SIZED and _key(q) not in before for q in after)
 
 
 def _at_change(q: Problem, way: Way) -> bool:

@@ -194,6 +194,9 @@ class Spec:
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
     arrays: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    if not TYPE_CHECKING:
+        __getattr__ = arguments.found_in("spec.compile().session()")
+
     @cached_property
     def syntax(self) -> syntax.Module:
         from dln.grammar.parser import parse_source  # late: what is kept was parsed before

@@ -183,7 +183,7 @@ STATES = (
              *_inside("sweep s", "vary x = r", "vary x 1..3", "vary x\n"),
              "for i = 0..3 {\n}\n")),
     Mistake("E114", "a part of a split has a name and a size", "split fit 50000, valid 10000",
-            _inside('data d = idx("a")', "split fit = 5", "split fit 5 valid 3", "split 0.9",
+            _inside('data d = idx("a")', "split fit = 5", "split fit 5 valid", "split 0.9",
                     "split fit, valid", "split\n")),
     Mistake("E114", "a setting is written with =", "set window = 50",
             _inside('data d = idx("a")', "set window 50", "set window: 50", "set window\n")),

@@ -51,6 +51,19 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
     return called
 
 
+VERBS = ("train", "step", "grad", "apply", "save", "load", "params", "evaluate", "fit", "predict")
+
+
+def found_in(other: str) -> Callable[[object, str], NoReturn]:
+    """What an object answers that is asked for a verb of what is made of it."""
+
+    def lacking(self: object, name: str) -> NoReturn:
+        text = f"{type(self).__name__!r} object has no attribute {name!r}"
+        raise AttributeError(f"{text}: it is one of a session, {other}" if name in VERBS else text)
+
+    return lacking
+
+
 def _misfit(
     function: Callable[..., object], own: tuple[object, ...], named: Iterable[str], said: str
 ) -> NoReturn:

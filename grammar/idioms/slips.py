@@ -50,6 +50,27 @@ def _lets(h: Holes) -> str | None:
     return "\n".join(f"let {part}" for part in parts) if whole else None
 
 
+def _parts(h: Holes) -> str | None:
+    """`split fit 0.8 valid 0.2`, with its commas."""
+    made = re.sub(
+        r"(\d[\d.]*|\])[ \t]+(?!shuffled|seed|by\b)(?=[a-z]\w*[ \t]+\d)", r"\1, ", h["rest"]
+    )
+    return f"split {made}" if made != h["rest"] else None
+
+
+def _unit(h: Holes) -> str | None:
+    """`const hidden = 20 units`, of a word that stands nowhere else."""
+    alone = len(re.findall(rf"\b{h['g']}\b", h["source"])) == 1
+    return f"const {h['f']} = {h['number']}  # {h['g']}" if alone else None
+
+
+def _lines(h: Holes) -> str | None:
+    """`minimize e over a with sgd(lr = 1), b with adam()`, on a line for each."""
+    found = [part.strip() for part in arguments(h["rest"])]
+    whole = len(found) > 1 and all(re.fullmatch(r"\S.* with \w+\(.*\)", part) for part in found)
+    return "\n".join(f"minimize {h['lrest']} over {part}" for part in found) if whole else None
+
+
 def _sequence(h: Holes) -> str | None:
     """`out, (h, c) = lstm(16)(x)`: a layer gives what it has at each step."""
     made = re.fullmatch(r"(.*\))\s*\((\w+)\)", h["rest"].strip())
@@ -120,6 +141,13 @@ ROWS = tuple(
     Idiom(form, here, says, code)
     for code, form, here, says in (
         ("E110", "^let {rest}", _lets, "each let has a line of its own"),
+        ("E119", "raw.{f} {g}", "raw.{f}_{g}", "a column is one name, in which blanks are _"),
+        ("E119", "^const {f} = {number} {g}{blank}", _unit, "a comment begins with #"),
+        ("E114", "^minimize {lrest} over {rest}", _lines, "each optimiser has a line of minimize"),
+        ("E110", "^{x}.requires_grad|trainable|frozen = {rest}",
+         ": minimize loss over net[1] with adam(), which leaves net[0] as it is",
+         "what is not named behind over is not learnt"),
+        ("E114", "^split {rest}", _parts, "parts of a split stand one after another with commas"),
         ("E113", "^{f}, ({names}) = {rest}", _sequence,
          "a recurrent layer gives h at each step; what it ends with is last(h)"),
         ("E112", "===", "==", "equal is written =="),

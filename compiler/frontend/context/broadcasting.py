@@ -87,6 +87,8 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
             fact, remedy = "a penalty is of weights, each by its name: sum(net.h.W^2)", ""
             if isinstance(value, Instance) and (weights := _weights(b, value)):
                 fact, remedy = "", f"{whole_text(at.text)}.{weights}"
+    elif at.text.isidentifier() and re.search(rf"(?m)^\s*{at.text}\s*:=", at.source.text):
+        fact = f"what := sets is a state, declared above: state {at.text}[784] = 0"
     elif isinstance(value, Results):
         remedy = f"{CHOICES}{', '.join(f'{whole_text(at.text)}.{k}' for k in value.values)}"
     elif isinstance(value, PhaseBest):

@@ -139,7 +139,7 @@ def _choices(b: Build, span: Span, scope: Scope, meant: Meant) -> str:
     """The few names of the kind that is meant at a place, where none of them is near: of the place
     itself, but for optimisers, data sets, blocks in a pipeline and what emit takes."""
     before = span.source.text[: span.start].rstrip()
-    if _waits(span):
+    if _waits(span) or span.text in ("batch", "batch_size"):
         return ""  # of what is watched: `ways` says so
     called, emitted = span.source.text[span.stop : span.stop + 1] == "(", before.endswith("emit")
     names = {k: to for level in _levels(scope) for k, to in level.items()}
@@ -193,6 +193,15 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
     left = re.search(r"([\w.]+)\^\(?$", span.source.text[: span.start])
     if name == "T" and left is not None:
         return (f"a matrix is turned with a mark behind it: {left[1]}'",)
+    if re.search(r"\.fold\[\s*$", span.source.text[: span.start]):
+        return (f"which fold is a number: const {name} = 0, and vary {name} in 0..4 in a sweep",)
+    if scope.space.kind == "phase" and name in ("batch", "batch_size", "N"):
+        return ("a loss is the mean over the minibatch by itself, and total adds it up",)
+    taken = re.search(
+        r"\b(arg\w+|softmax|sum|max|min)\(\s*(\w+)\[\s*$", span.source.text[: span.start]
+    )
+    if taken is not None and re.match(r"\s*\]\s*\)", span.source.text[span.stop :]):
+        return (f"{taken[1]}({taken[2]}) is of all of {taken[2]}, without an index",)
     if re.fullmatch(r"[a-z]", name) and _in_index(span):
         whole = f"sum({name}: W[i, {name}] * x[{name}])"
         return (f"an index that is summed over is bound first: {whole}",)
@@ -212,6 +221,8 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
     stepped = re.search(r"\w\[\s*$", span.source.text[: span.start]) is not None
     if inside and body is not None and stepped and "[time" in body.text:
         return (f"the steps of a sequence are those of a scan: scan {name} in time {{ ... }}",)
+    if body is not None and body.holds(span) and body.text.startswith("fn") and meant is RECKONED:
+        return (f"a fn has no parameters: what is learnt stands in a block, as param {name}[m, n]",)
     if inside and meant is RECKONED:
         return (f"what is learnt is declared above, with its sizes: param {name}[m] = 0",)
     return ()

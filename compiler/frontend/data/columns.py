@@ -173,6 +173,7 @@ def _names(
     inherited = table.given.get(table.called(column), ())
     names = said or inherited or facts.words
     where = f"{table.facts.file}, {table.spoken(column)}"
+    _misspelt_class(b, domain, facts, where)
     if not names:
         many = f"{facts.distinct:,} different values or more" if facts.distinct else "no values"
         b.fail("E513", f"{where} holds {many}, too many for classes" if facts.distinct
@@ -182,6 +183,17 @@ def _names(
         fact = "a class is a word or a whole number; numbers with decimals are declared without one"
         b.fail("E513", text, span, "is no class", facts=(fact,))
     return names
+
+
+def _misspelt_class(b: Build, domain: s.Domain, facts: ColumnFacts, where: str) -> None:
+    """A class that is said and stands nowhere in the file, a slip away from a word that does."""
+    said = [w.value for w in domain.words]
+    idle = [w for w in domain.words if facts.words and w.value not in facts.words]
+    for word in facts.words if idle else ():
+        at = next((w.span for w in idle if nearest(word, [w.value])), None)
+        if word not in said and at is not None:
+            text = f"no value of {where} is {at.text}"
+            b.fail("E513", text, at, "stands nowhere in the file", remedy=f'"{word}"')
 
 
 def _counted(

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from dln.compiler.frontend.context import missing
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
-from dln.compiler.frontend.context.values import DataValue, describe
+from dln.compiler.frontend.context.values import CALLABLE, DataValue, describe
 from dln.compiler.ir.graph import Node
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
@@ -20,6 +20,14 @@ def not_applied(
     text = "only functions, blocks and instances can be applied"
     given = call.arguments if call is not None else ()
     fact = ""
+    if (
+        isinstance(target, list)
+        and call is not None
+        and any(isinstance(v, CALLABLE) for v in target)
+    ):
+        inside = ", ".join(a.span.text for a in given)
+        fact = f"each of a list is applied by itself: [for f in {span.text}: f({inside})]"
+        b.fail("E324", text, span, "is a list", facts=(fact,))
     if scope is not None and missing.hides(b, span.text, scope):
         text = f"{span.text} is a value here, and no longer the function {span.text}"
         fact = f"another name mends it where it is defined: {span.text}_of_x"

@@ -138,6 +138,9 @@ def _function_where_meant(
 
         callable_ = list(found)
         remedy = same(value, callable_) or nearest(value, callable_) or ""
+    if isinstance(value, Node) and made.timed:
+        fact = "a first state is said above the scan of a block of one's own: h[-1] = h0"
+        b.fail("E324", text, at, label, facts=(fact,))
     if isinstance(value, Node) and (call := re.fullmatch(r"(\w+)\([^()]*\)", at.text)):
         remedy = call[1]  # `act = relu(x)`
     b.fail("E324", text, at, label, remedy=remedy)

@@ -28,7 +28,7 @@ def owned_by(b: Build, expr: s.Expr, scope: Scope) -> list[str]:
     if isinstance(expr, s.ListOf) and expr.items and isinstance(expr.items[0], s.Attr):
         return _joined([owned_by(b, item, scope) for item in expr.items])
     _refuse_result(b, expr, scope)
-    if isinstance(expr, s.Binary) and expr.op in ("and", "+"):
+    if isinstance(expr, s.Binary):
         text, remedy = "several stand behind over with commas", expr.span.text
         for part in (f" {expr.op} ", f"{expr.op} ", f" {expr.op}", expr.op):
             remedy = remedy.replace(part, ", ")
@@ -86,7 +86,10 @@ def _refuse_unknown(b: Build, made: Instance, span: Span) -> None:
     if b.problems.found:
         raise Poisoned
     used = "asked for anything" if made.groups else "applied"
-    b.fail("E336", f"the sizes of {made.path} are not known: it is never {used}", span)
+    first = made.definition.syntax.ports[0].name
+    fact = f"a phase applies it, as in {made.path}({first}), or its ports say all sizes in numbers"
+    text = f"the sizes of {made.path} are not known: it is never {used}"
+    b.fail("E336", text, span, "is asked here", facts=() if made.groups else (fact,))
 
 
 def _part(b: Build, value: Value) -> list[str]:

@@ -12,7 +12,7 @@ from dln.compiler.frontend.context.size_places import instead, size_place
 from dln.compiler.frontend.context.static_values import overlap
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict
-from dln.compiler.ir.structure import is_input
+from dln.compiler.ir.structure import bare, is_input
 from dln.compiler.ir.tensor_type import Domain, fits
 from dln.grammar.diagnostics import Note, Span
 
@@ -88,11 +88,15 @@ def _wrong_domain(b: Build, node: Node, wanted: Domain, span: Span, who: str) ->
         squash, text = SQUASHING.get(who.split()[0]), broadcasting.whole_text(span.text)
         remedy = f"{squash}({text})" if squash is not None else remedy
     if found.name == "class" and wanted.name in ("prob", "binary"):
-        pick = "[1]" if b.number(found.size) == 2 else ""
+        pick = "[1]" if b.number(found.size) == 2 and not node.type.example else ""
         remedy = f"onehot({broadcasting.whole_text(span.text)}){pick}"
+    if is_input(bare(node)) and node.type.example and b.number(found.size) == 2:
+        name = bare(node)["name"]
+        remedy = f"declare the field: {name}: binary, which is 0 or 1 as a number"
     facts: tuple[str, ...] = ()
-    if is_input(node) and found.name == "real":
+    if is_input(bare(node)) and found.name == "real":
         scale = ", scaled to 0..1" if wanted.name == "prob" else ""
+        node = bare(node)
         asked, name = broadcasting.domain_text(b, wanted), node["name"]
         remedy = f"declare the field: {name}: {asked}{scale}"
         at = next(iter(b.graph.spans.get(node, ())), span)

@@ -26,7 +26,7 @@ from dln.compiler.frontend.context.static_values import (
     tensor,
     word,
 )
-from dln.compiler.frontend.context.values import describe
+from dln.compiler.frontend.context.values import CALLABLE, describe
 from dln.compiler.frontend.scan.equations import naming, once
 from dln.compiler.frontend.tensors.domains import want_domain
 from dln.compiler.ir.graph import Node, ancestors
@@ -149,6 +149,9 @@ def assign(b: Build, st: s.SetTo, scope: Scope) -> None:
         elif isinstance(held, Node) and is_input(held):
             remedy = "a state has a name of its own"
         at, text = word(st.span, st.name), ":= sets a state of the phase"
+        if isinstance(held, CALLABLE):
+            fact = f"a state is declared above, with its first value: state {st.name}[784] = 0"
+            b.fail("E402", text, at, f"is {is_}", facts=(fact,))
         b.fail("E402", text, at, f"is {is_}", remedy=remedy)
     path, like = own["path"], own.type
     if path in kept.after:
