@@ -147,6 +147,8 @@ ROWS = tuple(
         ("E110", "^{x}.requires_grad|trainable|frozen = {rest}",
          ": minimize loss over net[1] with adam(), which leaves net[0] as it is",
          "what is not named behind over is not learnt"),
+        ("E114", "^split shuffled {rest}", "split {rest} shuffled",
+         "how a split is dealt stands last"),
         ("E114", "^split {rest}", _parts, "parts of a split stand one after another with commas"),
         ("E113", "^{f}, ({names}) = {rest}", _sequence,
          "a recurrent layer gives h at each step; what it ends with is last(h)"),

@@ -210,6 +210,14 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
     meant, body = meant_at(span), b.calls[-1].body if b.calls else None
     if meant is DATA and alone:
         return (f'a data set is declared by data, or in another file: use "{name}.dln"',)
+    if (
+        meant is CALLED
+        and alone
+        and (bare := re.sub(r"(?:_?score|_?loss|_?metric)$", "", name)) != name
+    ):
+        found = {k for level in _levels(scope) for k in level if k.startswith(bare)}
+        if found and bare:
+            return (f"is {min(found)} meant?",)
     if meant is CALLED and alone:
         return (f"a function has a line of its own, fn {name}(a) = ..., a layer is a block",)
     if name in ("params", "weights", "theta") and meant is ANY:

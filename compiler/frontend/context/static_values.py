@@ -141,7 +141,8 @@ def domain_of(
     if domain is None:
         return None
     if domain.name not in DOMAINS:
-        hint = nearest(domain.name, DOMAINS) or "one of " + ", ".join(DOMAINS)
+        begun = [k for k in DOMAINS if domain.name.startswith(k[:4])]
+        hint = nearest(domain.name, DOMAINS) or "".join(begun[:1]) or "one of " + ", ".join(DOMAINS)
         b.fail("E312", f"there is no domain {domain.name}", domain.span, "unknown", remedy=hint)
     if domain.words:
         return Domain(domain.name, Size(len(domain.words)))
@@ -214,6 +215,10 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
             if missing.is_learnt(b, name, scope):
                 text = f"no equation changes {name}: minimize or update moves its parameters"
                 facts = (fact, f"as in minimize loss over {name} with sgd(lr = 0.1)")
+                if "+" in (line_ := span.source.line(span.line)) and re.match(
+                    rf"\s*{name}\s*=", line_
+                ):
+                    facts = (fact, f"averaged weights are update {name} += 0.01 * (net - {name})")
             if span.source.text.startswith("(", span.stop) and missing.hides(b, name, scope):
                 text = f"{name} is what this defines, and no longer the function {name}"
                 facts = (fact, f"another name mends it where it is defined: {name}_of_x = ...")

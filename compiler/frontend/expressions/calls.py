@@ -66,7 +66,7 @@ def _flow(b: Build, expr: s.Flow, scope: Scope) -> Value:
     inner = replace(b, naming=naming)
     for step in steps:
         value = _flow_step(inner, value, span, step, scope)
-        span = expr.span
+        span = source.span.to(step.span)
     return value
 
 
