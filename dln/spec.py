@@ -178,6 +178,7 @@ def text_file(name: str, base: str) -> Source:
     return Source(*drawing(name, base))
 
 
+@arguments.found_in("spec.compile().session()")
 @dataclass(frozen=True)
 class Spec:
     """A spec that has been read: resolved, typed, ready to be compiled.
@@ -193,9 +194,6 @@ class Spec:
     kept: KeptSpec = field(repr=False)
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
     arrays: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    if not TYPE_CHECKING:
-        __getattr__ = arguments.found_in("spec.compile().session()")
 
     @cached_property
     def syntax(self) -> syntax.Module:

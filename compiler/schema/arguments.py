@@ -54,14 +54,18 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
 VERBS = ("train", "step", "grad", "apply", "save", "load", "params", "evaluate", "fit", "predict")
 
 
-def found_in(other: str) -> Callable[[object, str], NoReturn]:
-    """What an object answers that is asked for a verb of what is made of it."""
+def found_in(other: str) -> Callable[[type[R]], type[R]]:
+    """Objects of a class that are asked for a verb of what is made of them say who has it."""
 
     def lacking(self: object, name: str) -> NoReturn:
         text = f"{type(self).__name__!r} object has no attribute {name!r}"
         raise AttributeError(f"{text}: it is one of a session, {other}" if name in VERBS else text)
 
-    return lacking
+    def told(made: type[R]) -> type[R]:
+        setattr(made, "__getattr__", lacking)  # noqa: B010 - unseen by type checkers
+        return made
+
+    return told
 
 
 def _misfit(

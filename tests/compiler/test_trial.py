@@ -1,9 +1,11 @@
 """Remedies are tried before they are given: by texts of one word, some of them wrong there."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
+import dln
 from dln.compiler.trial import tried
 from dln.grammar.diagnostics import Problem, Source, Span
 
@@ -63,3 +65,10 @@ def test_of_several_ways_the_first_that_mends_is_told(
     found = Problem("E214", "runs over no time", ONE, "is", (), (FACT,), "first", ways=ways)
     said, span, _ = told(found, wrong)
     assert (said, span) == (remedy, place)
+
+
+def test_a_spec_that_is_asked_for_a_verb_says_whose_it_is() -> None:
+    made: Any = dln.load("let a = 1\n\n")
+    with pytest.raises(AttributeError, match=r"one of a session, spec\.compile\(\)\.session\(\)"):
+        made.train("fit")
+    assert not hasattr(made, "shape")

@@ -197,26 +197,16 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
         return (f"which fold is a number: const {name} = 0, and vary {name} in 0..4 in a sweep",)
     if scope.space.kind == "phase" and name in ("batch", "batch_size", "N"):
         return ("a loss is the mean over the minibatch by itself, and total adds it up",)
-    taken = re.search(
-        r"\b(arg\w+|softmax|sum|max|min)\(\s*(\w+)\[\s*$", span.source.text[: span.start]
-    )
-    if taken is not None and re.match(r"\s*\]\s*\)", span.source.text[span.stop :]):
-        return (f"{taken[1]}({taken[2]}) is of all of {taken[2]}, without an index",)
-    if re.fullmatch(r"[a-z]", name) and _in_index(span):
-        whole = f"sum({name}: W[i, {name}] * x[{name}])"
-        return (f"an index that is summed over is bound first: {whole}",)
+    if told := _as_index(name, span):
+        return told
     if not b.data.declared and re.search(r"\bon\s+$", span.source.text[: span.start]):
         return (f'a data set is declared by data, or in another file: use "{name}.dln"',)
     meant, body = meant_at(span), b.calls[-1].body if b.calls else None
     if meant is DATA and alone:
         return (f'a data set is declared by data, or in another file: use "{name}.dln"',)
-    if (
-        meant is CALLED
-        and alone
-        and (bare := re.sub(r"(?:_?score|_?loss|_?metric)$", "", name)) != name
-    ):
-        found = {k for level in _levels(scope) for k in level if k.startswith(bare)}
-        if found and bare:
+    bare = re.sub(r"(?:_?score|_?loss|_?metric)$", "", name)
+    if meant is CALLED and alone and bare not in ("", name):
+        if found := {k for level in _levels(scope) for k in level if k.startswith(bare)}:
             return (f"is {min(found)} meant?",)
     if meant is CALLED and alone:
         return (f"a function has a line of its own, fn {name}(a) = ..., a layer is a block",)
@@ -234,6 +224,18 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
     if inside and meant is RECKONED:
         return (f"what is learnt is declared above, with its sizes: param {name}[m] = 0",)
     return ()
+
+
+def _as_index(name: str, span: Span) -> tuple[str, ...]:
+    """How a letter gets a meaning that stands in an index."""
+    before, after = span.source.text[: span.start], span.source.text[span.stop :]
+    taken = re.search(r"\b(arg\w+|softmax|sum|max|min)\(\s*(\w+)\[\s*$", before)
+    if taken is not None and re.match(r"\s*\]\s*\)", after):
+        return (f"{taken[1]}({taken[2]}) is of all of {taken[2]}, without an index",)
+    if not re.fullmatch(r"[a-z]", name) or not _in_index(span):
+        return ()
+    whole = f"sum({name}: W[i, {name}] * x[{name}])"
+    return (f"an index that is summed over is bound first: {whole}",)
 
 
 def _in_index(span: Span) -> bool:
