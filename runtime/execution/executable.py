@@ -29,10 +29,12 @@ class Bound:
 
     Fill `inputs`, call `run(*clocks)`, read `values`; new parameters are in their own arrays.
     `call` is how Python has called it last. `rows` are the examples of a minibatch that its inputs
-    have a row for: None is all of them.
+    have a row for: None is all of them. Where points are only `tried`, as along a line, one that
+    leaves the numbers has no loss.
     """
 
     rows: slice | None = None
+    tried = False
 
     def __init__(self, n: int, program: Program, buffers: dict[str, Any]) -> None:
         self.n, self.buffers = n, buffers

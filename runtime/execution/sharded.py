@@ -9,9 +9,10 @@ of the sums is worked out by every rank for itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from math import inf, prod
+from math import inf, nan, prod
 from typing import Any, cast
 
 import numpy as np
@@ -37,6 +38,7 @@ from dln.runtime.ranks.ranks import Ranks
 
 Made = Callable[[Program], Executable]
 Added = tuple[Callable[..., Any], DeviceArray, DeviceArray, DeviceArray]
+NO_CHANGE = nullcontext()
 NOTHING = dict(zip(PARTS, (0.0, -inf, inf), strict=True))
 """What a shard without rows leaves of a sum or an extreme."""
 
@@ -209,6 +211,8 @@ class ShardedBound(Bound):
         for parts, sums, join in self.rounds:
             if lanes is not None and lanes.count > 1:
                 self._beside(lanes, parts, clocks)
+            elif ranks.count > 1 and self.tried:
+                self._trying(parts, clocks, sums)
             else:
                 for lane in parts:
                     self._along(lane, clocks, self._seen)
@@ -216,11 +220,26 @@ class ShardedBound(Bound):
                 self.at = next((p for lane in parts for p in lane), join)  # whose sums these are
                 if ranks.count > 1:
                     self.step.device.wait()
-                    ranks.add_up(sums)
+                    with np.errstate(all="ignore") if self.tried else NO_CHANGE:
+                        ranks.add_up(sums)
                 else:
                     sums.add()
             self.at = join
             join.bound.run(*[clocks[i] for i in join.clocks])
+
+    def _trying(
+        self, parts: Sequence[Sequence[BoundRound]], clocks: Sequence[float], sums: Sums | None
+    ) -> None:
+        """The shards of a point that is only tried: where numbers are left there is no number for
+        any rank, and all of them go on alike."""
+        try:
+            for lane in parts:
+                self._along(lane, clocks, self._seen)
+        except FloatingPointError:
+            if sums is None:
+                raise
+            for i, _ in self.shards:
+                sums.parts[i] = nan
 
     def _along(
         self,

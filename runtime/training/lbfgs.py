@@ -37,6 +37,7 @@ class Surface:
         self, xp: ModuleType, paths: tuple[str, ...], params: Arrays, bound: Bound
     ) -> None:
         self.xp, self.bound = xp, bound
+        bound.tried = True
         self.params = [params[path] for path in paths]
         self.gradients = [bound.values[str(GradientValue(path))] for path in paths]
         self.clocks: tuple[float, ...] = ()

@@ -34,6 +34,18 @@ train fit on d.fit batch 50 for 30 updates {
 }
 """
 TIMED = NET.replace("30 updates", "1 second").replace("lr = 0.02", "lr = 0.02 * (1 - progress)")
+STEEP = """data d = rows([[1e-4], [2e-4], [3e-4], [0.3]]) {
+  x[1] = raw
+}
+block line(x[1]) -> y[1] {
+  param w[1] = 0
+  y = 1000 * w * x
+}
+let net = line()
+train fit on d batch all for 6 updates {
+  minimize exp(net(x)[0]) - 2000 * net.w[0] over net with lbfgs()
+}
+"""
 FAILING = """data d = rows([[1], [2], [3], [1e200]]) {
   x[1] = raw
 }
@@ -69,7 +81,9 @@ def trained(names: Iterable[str], comm: Any = None) -> dict[str, str]:
     """The hashes of specs, by one process or by ranks."""
     net = dln.load(NET).compile(dtype="float64", shards=5).session(comm=comm)
     net.train()
-    found = {"net": digest(net)}
+    steep = dln.load(STEEP).compile(shards=4).session(comm=comm)
+    steep.train()
+    found = {"net": digest(net), "steep": digest(steep)}
     for name in names:
         constants, phase, limit = SPECS[name]
         session = dln.load(name, **constants).compile(shards=4).session(comm=comm)
