@@ -232,4 +232,4 @@ class PhaseText(WatchText):
             yield from self.take(w, over, "", "        ")
         ended = "total, total // per_epoch, time.perf_counter() - began"
         ended += ', descent.ended and f"; {descent.ended}"' * (self.phase.descent is not None)
-        yield f'    finished(told, "{name}", {ended})'
+        yield from broken(f'    finished(told, "{name}", {ended})')
