@@ -107,6 +107,8 @@ def _refuse_sizes(b: Build, value: Node, found: list[int], st: s.Field) -> None:
     """`x[4] = [raw.a, raw.b, raw.c]`: of which one side or the other has miscounted."""
     said = re.match(r"\w+\s*(\[[^\]]*\])", st.port.span.text)
     dims = st.port.dims or ()
+    if re.search(r"\[[^\[\]]*:[^\[\]]*\]", st.value.span.text):  # a stretch: its ends may be wrong
+        return
     if said is None or len(dims) != 1 or not isinstance(dims[0], s.Number):
         return
     name = st.port.name

@@ -138,6 +138,9 @@ def _training(b: Build, expr: s.Call, scope: Scope) -> Value:
     """`training(a, b)`: a where a phase learns, b in watches, tasks, checks and from Python."""
     if len(expr.arguments) != 2:
         b.fail("E322", f"training takes 2 arguments, not {len(expr.arguments)}", expr.span)
+    for named in (a for a in expr.arguments if not isinstance(a, s.Expr)):
+        text = "training takes its two values by place: where a phase learns, and elsewhere"
+        b.fail("E322", text, named.span, "is given by name")
     return b.evaluate(expr.arguments[0 if b.frame.training else 1], scope)
 
 

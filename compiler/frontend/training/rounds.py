@@ -153,7 +153,8 @@ def _turn(b: Build, got: PhaseBody, runs: Sequence[LineRun], done: Sequence[Line
         updates |= {path: new for path, (new, _, _) in run.moved.items()}
         states |= run.states
         lines += got.lines[run.made.start : run.made.stop]
-    objectives = tuple(got.objectives[i] for run in done for i in run.made)
+    known = range(len(got.objectives))  # one that was refused has none
+    objectives = tuple(got.objectives[i] for run in done for i in run.made if i in known)
     to = partial(substituted, b, to=still) if still else lambda node: node
     made: Turn = remap(Turn(objectives, tuple(lines), updates, states), to)
     return made
