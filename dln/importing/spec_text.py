@@ -138,16 +138,12 @@ def check(model: FileModel, found: Understood, learnt: int) -> Iterator[str]:
     for i in found.inputs:
         yield f"  {i.name} ~ {drawn(i, found)}"
     given = ", ".join(i.name for i in found.inputs)
-    several = f".{final(found.outputs[0][1], found.body)}" if len(found.outputs) > 1 else ""
-    yield f"  {result(found)} = net({given}){several}"
+    _, name, value = found.outputs[0]
+    several = f".{final(name, found.body)}" if len(found.outputs) > 1 else ""
+    sizes = [a for a in value.shape if a != TIME]
+    yield f"  expect shape(net({given}){several}) == {sizes}"
     yield f"  expect params(net) == {learnt}"
     yield "}"
-
-
-def result(found: Understood) -> str:
-    taken = {i.name for i in found.inputs}
-    name = final(found.outputs[0][1], found.body)
-    return name if name not in taken else "result"
 
 
 def plain(name: str) -> str:
