@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dln.grammar import syntax as s
 from dln.importing.body import BlockBody
 from dln.importing.layout import BlockText, units_of
 from dln.importing.model import Array, FileModel, shown
@@ -82,11 +83,12 @@ def head(model: FileModel, found: Understood, target: Path, learnt: int) -> Iter
     yield f'#     session.load("{weights}")'
     given = ", ".join(i.name for i in found.inputs)
     yield f"#     session.net({given}){' ' * max(1, 22 - len(given))}# {examples(found)}"
-    yield "#"
-    yield "# To train it further, hand it data and let a phase begin with these values:"
-    yield "#"
-    for line in phase(found, weights):
-        yield f"#     {line}"
+    if learnt:
+        yield "#"
+        yield "# To train it further, hand it data and let a phase begin with these values:"
+        yield "#"
+        for line in phase(found, weights):
+            yield f"#     {line}"
     for note in found.body.notes:
         yield f"# {note}"
     if found.reading.steps is not None or any(t is not None for t in found.reading.time):
@@ -118,18 +120,28 @@ def phase(found: Understood, weights: str) -> Iterator[str]:
     numbers = [(n, v) for _, n, v in found.outputs if v.kind != "class"]
     first, value = (numbers or [found.outputs[0][1:]])[0]
     name = final(first, found.body)
-    one = value.domain == "prob" and len(value.shape) == 1
+    one = len(value.shape) == 1 and shared(first, found.body)
+    share = value.domain == "prob" and not one  # of each number by itself
     goal = f"label: class({value.shape[0]})" if one else f"t{dims(value.shape)}"
+    goal = f"{goal}: prob" if share else goal
     ports = ", ".join(port(i, found) for i in found.inputs)
     given = ", ".join(i.name for i in found.inputs)
     several = f".{name}" if len(found.outputs) > 1 else ""
     loss = f"nll({name}, label)" if one else f"sum(({name} - t)^2)"
+    loss = f"sum(binary_cross_entropy({name}, t))" if share else loss
     yield f"data examples = given({ports}, {goal})"
     yield "train further on examples batch 32 for 5 epochs {"
     yield f'  start net := load("{weights}")'
     yield f"  {name} = net({given}){several}"
     yield f"  minimize {loss} over net with adam()"
     yield "}"
+
+
+def shared(name: str, body: BlockBody) -> bool:
+    """Whether a result is the share of each class."""
+    value = next((x.value for x in body.lines if x.target == name), None)
+    function = value.function if isinstance(value, s.Call) else None
+    return isinstance(function, s.Name) and function.id == "softmax"
 
 
 def check(model: FileModel, found: Understood, learnt: int) -> Iterator[str]:

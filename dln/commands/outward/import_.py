@@ -11,6 +11,7 @@ from dln.options import Some, Wrong, settings, shown, takes
 from dln.printing.terminal import Terminal
 
 ORDER = 86
+OPTIONS = {"constants": "-D", "define": "-D"}  # what are called otherwise
 
 
 @click.command(help=__doc__)
@@ -34,6 +35,8 @@ def command(
     if file is not None:
         if weights is not None or into is not None:
             raise Wrong("a model has its own weights", f"dln import {file}")
+        if chart is not None or chart_to is not None:
+            raise Wrong("a model needs no map of names", f"dln import {file}")
         return model(terminal, file, to, given)
     if weights is None or into is None:
         raise Wrong("import takes FILE.onnx, or --weights FILE --into RUN",
@@ -46,6 +49,8 @@ def command(
 def model(terminal: Terminal, file: str, to: str | None, given: dict[str, Any]) -> int:
     """A spec, and its weights beside it, of a model in a file."""
     terminal.json, terminal.quiet = given["json"], given["quiet"]
+    if odd := [k for k, v in given.items() if v and k not in ("json", "quiet")]:
+        raise Wrong(f"a model takes no {OPTIONS.get(odd[0], f'--{odd[0]}')}", f"dln import {file}")
     if Path(file).suffix != ".onnx":
         raise Wrong(f"import reads a model of .onnx, not {shown(file)}", "dln import net.onnx")
     target = Path(to) if to is not None else Path(Path(file).name).with_suffix(".dln")
