@@ -24,7 +24,10 @@ from dln.importing.operators.records import MOST, OnnxCall, Operator, given
 from dln.importing.syntax_of import name
 from dln.importing.values import BATCH, TIME, Arg, Constant, Leaf, Size, Value, leaf
 
-BROKEN = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+BROKEN = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError,
+    ValueError,
+)  # fmt: skip
 RECURRENT = ("LSTM", "GRU", "RNN")
 
 

@@ -213,7 +213,7 @@ def literal(array: Array) -> s.Expr:
 
 
 def together(
-    call: OnnxCall, args: Sequence[Value | Constant]
+    call: OnnxCall, args: Sequence[Value | Constant], anew: bool = False
 ) -> tuple[Shape, Axes, list[tuple[Tree, Map] | s.Expr]]:
     """How tensors meet element by element, as ONNX has it: their axes from the last one on, an axis
     of one as long as the others. Gives the stored axes of the result, its axes, and each tensor
@@ -242,7 +242,9 @@ def together(
             if TIME in sizes[k] and TIME not in sizes[chosen]:
                 chosen = k
         if any(not call.body.same(sizes[k], sizes[chosen]) for k in long):
-            return meet_again(call, args, p)
+            if anew:
+                raise Unsaid(APART)
+            return meet_again(call, args)
         places = []
         for a, size in zip(lanes[chosen], sizes[chosen], strict=True):
             places.append(BATCH if a == BATCH else len(whole_shape))
@@ -275,13 +277,16 @@ def timely(shape: Shape, axes: Axes, held: Any, maps: Any) -> Together:
     return tuple(shape[a] for a in order), turned, parts
 
 
-def meet_again(call: OnnxCall, args: Sequence[Value | Constant], axis: int) -> Together:
+APART = "the shapes of its inputs do not go together"
+
+
+def meet_again(call: OnnxCall, args: Sequence[Value | Constant]) -> Together:
     """Tensors that are looked at in different shapes, written with one axis for each of ONNX."""
+    split = [a for a in args if isinstance(a, Value) and any(len(x) > 1 for x in a.axes)]
+    if not split:
+        raise Unsaid(APART)
     anew = [call.body.canonical(a) if isinstance(a, Value) else a for a in args]
-    split = lambda a: isinstance(a, Value) and any(len(x) > 1 for x in a.axes)  # noqa: E731
-    if not any(map(split, args)) or all(x is y for x, y in zip(anew, args, strict=True)):
-        raise Unsaid("the shapes of its inputs do not go together")
-    return together(call, anew)
+    return together(call, anew, True)
 
 
 def made(
