@@ -42,6 +42,7 @@ train fit on points batch 4 for 3 epochs {
   z = w0 -> net -> out
   minimize cross_entropy(z, label) over net, out with adam(lr = 0.01 * (1 - progress))
   watch loss = cross_entropy(z, label) every 1 epoch
+  watch both = [z[0], z[1]] every 1 epoch
   watch early = cross_entropy(z, label) every 2 updates
   watch right = argmax(out(net(w0))) == label on still every 3 updates
 }
@@ -52,6 +53,7 @@ train more on still batch 2 order balanced(label) for 2 epochs after fit {
   minimize cross_entropy(z, label) over out with sgd(lr = 0.1, momentum = 0.9)
   watch total wrong = argmax(z) != label
 }
+check "two of one" { expect fit.both[0] - fit.both[1] <= 100 }
 task look() after more {
   emit out.W to "weights.png"
   emit text("sum ", sum(out.b))

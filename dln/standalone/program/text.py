@@ -148,7 +148,7 @@ class FunctionText:
                     self.called(b.name, ident(short(b)))
         for i, c in enumerate(self.program.clocks):
             if not isinstance(c, str):
-                self.names[f"c{i}"] = ident(c.spoken)
+                self.called(f"c{i}", ident(c.spoken))
 
     def spoken(self, ops: list[Act]) -> dict[str, str]:
         """What the spec calls values, as those say that read them."""
@@ -215,8 +215,10 @@ class FunctionText:
     def signature(self, reads: Collection[str], rows: list[str]) -> list[str]:
         """The names of what is asked for."""
         inputs = iter(self.names[b.name] for b in self.takes if b.place == "input")
-        said = {"clock": lambda c: c if isinstance(c, str) else ident(c.spoken)}
-        return [next(inputs) if kind == "input" else said[kind](key) if kind in said else kind
+        clocks = [c if isinstance(c, str) else self.names[f"c{i}"]
+                  for i, c in enumerate(self.program.clocks)]  # fmt: skip
+        said = dict[object, str](zip(self.program.clocks, clocks, strict=True))
+        return [next(inputs) if kind == "input" else said[key] if kind == "clock" else kind
                 for kind, key in self.asked(reads, rows)]  # fmt: skip
 
     @property
