@@ -10,7 +10,7 @@ from dln.runtime.ranks.ranks import Parts
 
 ROWS = 11  # what messages of rows are about: their tag
 
-SLICED = 1 << 16  # bytes of sums from which on they may be added up in slices
+SLICED = 1 << 19  # bytes of sums from which on they may be added up in slices
 
 
 def sliced(parts: int, ranks: int, size: int) -> bool:
