@@ -50,11 +50,16 @@ class DataText:
         self.raw: dict[str, str] = {}
         self.sets = {name: plan.data[name] for name, _, _ in parts}
         self.base = folder(self.sets.values())
+        self.handed = any(map(is_handed, self.sets.values()))
+
+    @property
+    def takes(self) -> str:
+        """What the functions take that read the data: a folder, or arrays by data set."""
+        return ", folder=DATA" * bool(self.base) + ", given=None" * self.handed
 
     def lines(self) -> Iterator[str]:
         """The function, line by line."""
-        inside = ", folder=DATA" if self.base else ""
-        yield f"\ndef examples(seed=0, limit=None{inside}):"
+        yield f"\ndef examples(seed=0, limit=None{self.takes}):"
         yield '    """The parts of the data that are learned from or watched, field by field."""'
         if self.whole:
             said = "it reads whole parts, of as many examples as it was written for"
@@ -66,7 +71,8 @@ class DataText:
         if self.arrays:
             yield '    held = np.load(Path(__file__).with_suffix(".data.npz"))'
         for name, text in self.raw.items():
-            if [key[0] for key in self.parts].count(name) > 1 or len(text) > 50:
+            several = [key[0] for key in self.parts].count(name) > 1
+            if several or len(text) > 50 or is_handed(self.sets[name]):
                 yield from broken(f"    {ident(name)}_raw = {text}")
                 self.raw[name] = f"{ident(name)}_raw"
         rows = [f'        "{called}": {self.part(*key)},' for key, called in self.parts.items()]
@@ -93,6 +99,8 @@ class DataText:
 
     def rows(self, d: DataSpec, part: str) -> str:
         """The rows of a part in its file."""
+        if is_handed(d):
+            return f"np.arange(len(next(iter({self.raw[d.name]}.values()))))[:limit]"
         stretch = d.stretch(part)
         if stretch is not None:
             start, count = stretch
@@ -144,6 +152,9 @@ class DataText:
             paths = files.files_of(d.source)
             return table({n: self.where(p) for n, p in zip(names, paths, strict=True)})
         inputs = {b.key: b for b in self.plan.programs[ProgramKind.DATA.of(d.name)].inputs}
+        if is_handed(d):
+            fields = [f.name for f in d.raw if str(RawInput(d.name, f.name)) in inputs]
+            return f"handed(given, {dumps(d.name)}, {dumps(fields)})"
         found = {}
         for key, array in readers.read(d.source).items():
             asked = inputs.get(str(RawInput(d.name, key)))
@@ -153,6 +164,11 @@ class DataText:
                 array = in_place(array, d.columns, asked.shape_at(1)[1])
             found[key or "raw"] = self.array(f"{d.name}.{key or 'raw'}", array)
         return table(found)
+
+
+def is_handed(d: DataSpec) -> bool:
+    """Whether a data set is handed over where the file is called."""
+    return d.reader == "given" and d.override is None
 
 
 def folder(sets: Iterable[DataSpec]) -> str:

@@ -42,11 +42,16 @@ def named(key: str) -> str:
 def said(key: str) -> str:
     """What a program says of itself."""
     kind, _, name = key.partition(":")
+    owner = name.rsplit(".", 2)[0]
     return {
         "data": f"The fields of {name}, from what its files hold.",
         "init": "The first values of all parameters.",
         "step": f"An update of {name} on n examples.",
         "watch": f"What is watched as {name}, summed over n examples.",
+        "shard": f"What a shard of a minibatch of {owner} makes of its rows.",
+        "join": f"What an update of {owner} makes of the sums over its shards.",
+        "tally": f"What is added up over n examples for {name}.",
+        "made": f"What is made of sums over all examples for {name}.",
         "states": f"What the states of {name} begin with.",
         "start": f"What is handed over when {name} begins.",
         "until": f"Whether {name} is over.",

@@ -9,8 +9,9 @@ from dln.runtime.device.kernels import KERNELS
 from dln.standalone.cutting import function
 
 PIECES = """
-    idx idx_of fields drawn settled pick philox uniform permutation replacement cast marks over
-    estimate report heard fold finished picked shown save expect
+    idx idx_of tensors handed sets_of fields drawn settled pick philox uniform permutation
+    replacement cast marks in_shards over tallied estimate report heard fold finished picked shown
+    save expect
     expect_all brief wide
 """
 PRODUCTS = "gemm add_rows address lies openblas"
@@ -28,8 +29,10 @@ SOURCES = {
 
 IMPORTS = {
     "argparse": "import argparse", "ctypes.": "import ctypes", "gzip.": "import gzip",
+    "json.": "import json",
     "math.": "import math", "time.": "import time",
-    "@cache": "from functools import cache", "Path(": "from pathlib import Path",
+    "@cache": "from functools import cache",
+    "= reduce(": "from functools import reduce", "Path(": "from pathlib import Path",
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dln.compiler.model import Model
-from dln.compiler.plan import PhaseSpec, Plan, Program, ProgramKey, ProgramKind
+from dln.compiler.plan import PhaseSpec, Plan, Program, ProgramKey, ProgramKind, SharedValue
 from dln.standalone.check_text import ascii_text, check_lines
 from dln.standalone.data_text import DataText, Parts, parts_of, whole_keys, wholes_of
 from dln.standalone.frame import header, named, said, spec_line, tidy
@@ -107,7 +107,7 @@ class Page:
             while name in {w.name for w in self.made.values()}:
                 name += "_"
             kind = key.partition(":")[0]
-            keyed = kind in ("data", "init", "states", "start", "estimate", "apply", "task")
+            keyed = kind in KEYED
             written = function_text(
                 program, name, said(key), self.own, self.plan.texts, self.wanted(kind, program),
                 keyed, self.rounded(key),
@@ -133,6 +133,9 @@ class Page:
         descends = any(b.key.startswith("grad:") for b in program.values)
         if kind == "step" and not descends:
             return [b.key for b in program.values if b.key.startswith("watch:")]
+        if kind in ("shard", "join"):
+            keys = [b.key for b in program.values]
+            return [k for k in keys if k.startswith("watch:") or SharedValue.parse(k)]
         if kind == "init":
             return [b.key for b in program.values if b.key in self.moved]
         return None
@@ -142,9 +145,9 @@ class Page:
         """The parameters that programs of the file read or move."""
         keys = [key for phase in self.phases for key in keys_of(self.plan, phase)]
         keys += self.task_keys
-        return {
-            b.key for key in keys for b in self.plan.programs[key].buffers if b.place == "param"
-        }
+        buffers = (b for key in keys for b in self.plan.programs[key].buffers)
+        found = {b.key for b in buffers if b.place == "param"}
+        return found | {x.path for phase in self.phases for x in phase.loads}
 
     @cached_property
     def task_keys(self) -> list[ProgramKey]:
@@ -182,7 +185,7 @@ class Page:
         if made.base:
             yield f"\nDATA = Path({dumps(made.base)})  # where the files of the data are"
         yield from self.programs(ProgramKind.DATA.of(name) for name in made.sets)
-        self.folders = ", folder=DATA" if made.base else ""
+        self.folders = made.takes
         yield from made.lines()
         self.arrays = made.arrays
 
@@ -253,7 +256,7 @@ class Page:
         yield '\n@np.errstate(over="raise", divide="raise", invalid="raise")'
         yield f"def train(seed=0, epochs=None, limit=None{self.folders}):"
         yield '    """Train all phases: the parameters, and all reports by phase and watch."""'
-        more = ", folder" if self.folders else ""
+        more = self.folders.partition("=")[0]
         key = self.first_key
         if key is not None and whole_keys(self.plan.programs[key]):
             yield f"    data, told = examples(seed, limit{more}), {{}}"
@@ -275,7 +278,9 @@ class Page:
             yield lead + dumps(row + " " * after) + " \\" * after
         wide = self.wide
         columns = f"\n{'phase'.ljust(wide)}  epochs    updates  seconds  watched"
+        handed = "given" in self.folders
         options = OPTIONS if self.folders else OPTIONS.replace(FOLDER, "")
+        options = options.replace(FOLDER, HANDED) if handed else options
         names = [t.name for t in tasks_of(self.plan, [p.name for p in self.phases])]
         for option in options.split("\n"):
             if names and "given =" in option:
@@ -285,7 +290,7 @@ class Page:
             yield option
         said = f"{dumps(ascii_text(self.says))}, {dumps(columns)}"
         yield from broken(f'    print({said}, sep="\\n")')
-        more = ", given.data" if self.folders else ""
+        more = f", {'sets_of(given.data)' if handed else 'given.data'}" if self.folders else ""
         yield f"    param, told = train(given.seed, given.epochs, given.limit{more})"
         yield "    if given.save: np.savez(given.save, **param)"
         if names:
@@ -320,6 +325,10 @@ class Page:
         return max([5, *(len(p.name) for p in self.phases)])
 
 
+KEYED = ("data", "init", "states", "start", "estimate", "apply", "task", "shard", "join",
+         "tally", "made")  # fmt: skip
+"""The kinds of programs whose functions give what they leave by its keys."""
+
 LOADED = '''
 def parameters(file=Path(__file__).with_suffix(".npz")):
     """The parameters of a file, by path."""
@@ -328,6 +337,10 @@ def parameters(file=Path(__file__).with_suffix(".npz")):
 
 FOLDER = """
     say.add_argument("--data", type=Path, default=DATA, help="where the files of the data are")"""
+
+HANDED = """
+    say.add_argument("--data", metavar="SET=FILE.npz", action="append", default=[],
+                     help="the arrays that a data set is given")"""
 
 OPTIONS = """\
     say = argparse.ArgumentParser(epilog=f"Constants, as this was written: {constants}")

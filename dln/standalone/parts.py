@@ -14,8 +14,9 @@ def keys_of(plan: Plan, phase: PhaseSpec) -> Iterator[ProgramKey]:
         if there and kind.of(phase.name) in plan.programs:
             yield kind.of(phase.name)
     if phase.duration[0]:
-        yield from phase.steps
+        yield from phase.run
     for w in phase.watches:
+        yield from (key for pair in w.rounds for key in pair)
         if w.program is not None:
             yield w.program
         elif w.name in phase.heard:

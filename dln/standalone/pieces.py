@@ -6,6 +6,8 @@ So they are self-contained, short, and lean on NumPy and the standard library al
 from __future__ import annotations
 
 import gzip
+import json
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,34 @@ def idx_of(path: Any) -> Any:
     raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
     kind = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}[raw[2]]
     return np.frombuffer(raw[4 + 4 * raw[3] :], kind).reshape(np.frombuffer(raw, ">u4", raw[3], 4))
+
+
+def tensors(path: Any) -> Any:
+    """The arrays of real numbers of a safetensors file, by name."""
+    raw = Path(path).read_bytes()
+    start = 8 + int.from_bytes(raw[:8], "little")
+    kinds, found = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}, {}
+    for name, said in json.loads(raw[8:start]).items():
+        if said.get("dtype") in kinds:
+            low, high = said["data_offsets"]
+            array = np.frombuffer(raw[start + low : start + high], kinds[said["dtype"]])
+            found[name] = array.reshape(said["shape"])
+    return found
+
+
+def handed(given: Any, name: str, fields: Any) -> Any:
+    """The arrays that a data set is given."""
+    held = (given or {}).get(name, {})
+    if missing := [k for k in fields if k not in held]:
+        raise SystemExit(f"{name} is given no {missing[0]}: --data {name}=FILE.npz")
+    if len({len(held[k]) for k in fields}) > 1:
+        raise SystemExit(f"the arrays of {name} have different numbers of examples")
+    return {k: np.asarray(held[k]) for k in fields}
+
+
+def sets_of(said: Any) -> Any:
+    """Arrays of files by data set, as NAME=FILE.npz says."""
+    return {name: np.load(file) for name, _, file in (text.partition("=") for text in said)}
 
 
 def fields(program: Any, raw: Any, rows: Any, real: Any) -> Any:
@@ -100,6 +130,30 @@ def marks(text: str, low: Any, high: Any, kind: Any) -> Any:
     return np.where([[c == "X" for c in word] for word in text.split()], high, low).astype(kind)
 
 
+# ---- shards -------------------------------------------------------------------------------------
+
+
+def in_shards(program: Any, n: int, kept: Any, real: Any) -> Any:
+    """What shards of n examples come to, added up in their order; rows of each go to `kept`."""
+    joins = {
+        "added": (np.add, 0),
+        "largest": (np.maximum, -np.inf),
+        "smallest": (np.minimum, np.inf),
+    }
+    made: list[Any] = []
+    for i, rows in enumerate(kept):
+        low, high = n * i // len(kept), n * (i + 1) // len(kept)
+        made.append(program(low, high, rows) if low < high else {})
+        rows.update(made[-1])
+    known = {}
+    for key, like in max(made, key=len).items():
+        if key.partition(":")[0] in joins:
+            join, nothing = joins[key.partition(":")[0]]
+            empty = np.full(np.shape(like), nothing, real)
+            known[key] = reduce(join, [np.asarray(m.get(key, empty), real) for m in made])
+    return known
+
+
 # ---- what is watched ----------------------------------------------------------------------------
 
 
@@ -109,6 +163,15 @@ def over(program: Any, part: Any, which: Any, size: int, update: int) -> Any:
     for i in range(0, len(which), size):
         total = total + np.float64(program(pick(part, which[i : i + size], update)))
     return total
+
+
+def tallied(program: Any, part: Any, which: Any, size: int, update: int) -> Any:
+    """What a program leaves of so many examples at a time, added up in double precision."""
+    sums: dict[str, Any] = {}
+    for i in range(0, len(which), size):
+        for key, array in program(pick(part, which[i : i + size], update)).items():
+            sums[key] = sums.get(key, 0.0) + np.asarray(array, np.float64)
+    return sums
 
 
 def estimate(program: Any, part: Any, which: Any, size: int, update: int, state: Any) -> None:

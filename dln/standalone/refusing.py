@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dln.compiler.plan import (
+    FIRST,
+    ROWS,
     DataSpec,
     PhaseNumber,
     PhaseSpec,
@@ -14,9 +16,11 @@ from dln.compiler.plan import (
     ProgramKind,
     ReportFold,
     WatchReport,
+    WholeField,
 )
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.source_map import placed
+from dln.standalone.data_text import folder, is_handed, parts_of, whole_keys
 from dln.standalone.parts import keys_of
 from dln.standalone.program.text import ident
 from dln.standalone.training_text import ORDERS
@@ -61,6 +65,14 @@ def reasons(plan: Plan, phases: Sequence[PhaseSpec]) -> Iterator[Reason]:
                 yield f"{what} yet", phase.place
         for key in keys_of(plan, phase):
             yield from of_program(plan.programs[key], phase.place)
+        sets = {name for name, _, _ in parts_of(plan, [phase])}
+        handed = [plan.data[name] for name in sets if is_handed(plan.data[name])]
+        wholes = {WholeField.parse(k).data for key in keys_of(plan, phase)
+                  for k in whole_keys(plan.programs[key])}  # fmt: skip
+        for data in handed:
+            if phase.batch is None or data.name in wholes or folder(plan.data.values()):
+                what = "data that are given from Python, beside files or all at once, yet"
+                yield what, data.place
         for on in (phase.on, *(w.on for w in phase.watches if w.on is not None)):
             yield from of_data(plan.data[on.data])
 
@@ -68,15 +80,14 @@ def reasons(plan: Plan, phases: Sequence[PhaseSpec]) -> Iterator[Reason]:
 def of_phase(plan: Plan, phase: PhaseSpec) -> dict[str, object]:
     """What a phase may have that a file cannot, and whether it does."""
     return {
-        "parameters that files hold": phase.loads,
-        "updates in shards": phase.cuts,
+        "a descent along lines in shards": phase.cuts and phase.descent is not None,
         "what is handed to parameters with dead entries": any(
-            plan.params[p].joins for p in phase.starts
+            plan.params[p].joins for p in (*phase.starts, *(x.path for x in phase.loads))
         ),
+        "a watch of a stream in several rounds": any(w.rounds and w.stream for w in phase.watches),
         f"examples in the order {phase.order}": phase.order not in ORDERS,
         "classes of data that are drawn": plan.data[phase.data].drawn
         and (phase.balanced or phase.weighed),
-        "a phase that time ends": phase.duration[1] == "second",
     }
 
 
@@ -84,14 +95,18 @@ def of_program(program: Program, place: Place | None) -> Iterator[Reason]:
     """What a program asks that a file does not know."""
     for clock in program.clocks:
         left = isinstance(clock, PhaseNumber) and not clock.best
-        if clock not in TIME and not left and not isinstance(clock, WatchReport | ReportFold):
+        left = left or clock in (*TIME, FIRST, ROWS)
+        if not left and not isinstance(clock, WatchReport | ReportFold):
             spoken = clock if isinstance(clock, str) else clock.spoken
             yield f"what depends on {spoken} yet", place
 
 
 def of_data(data: DataSpec) -> Iterator[Reason]:
     """What is special about a data set."""
-    if data.reader == "given":
-        yield "data that are given from Python yet", data.place
+    if is_handed(data):
+        if len(data.division.sizes) > 1:
+            yield "parts of data that are given from Python yet", data.place
+        if data.measured or any(f.ends or f.timed for f in data.fields):
+            yield "sequences and measures of data that are given from Python yet", data.place
     if data.drawn and any(f.ends for f in data.fields):
         yield "sequences of unequal lengths that are drawn yet", data.place

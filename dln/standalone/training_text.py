@@ -6,12 +6,21 @@ done.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from json import dumps
 
-from dln.compiler.plan import DescentSpec, GradientValue, ProgramKey, ProgramKind, site_number
+from dln.compiler.plan import (
+    DescentSpec,
+    GradientValue,
+    ProgramKey,
+    ProgramKind,
+    RoundSpec,
+    SharedValue,
+    site_number,
+)
+from dln.runtime.readers.files import files_of
 from dln.standalone.parts import stateful
-from dln.standalone.program.layout import broken
+from dln.standalone.program.layout import broken, quoted
 from dln.standalone.program.text import ident
 from dln.standalone.watch_text import NOW, WatchText
 
@@ -86,6 +95,7 @@ class PhaseText(WatchText):
         yield from broken(f"    slopes = {dumps(slopes)}")
         yield from broken(f"    descent = LineDescent([{listed}], slopes, state, rules)")
         yield "    for update in range(total):"
+        yield from self.late()
         yield "        epoch, place = divmod(update, per_epoch)"
         if self.drawn_any:
             yield f"        some = {self.pick('part', 'which')}"
@@ -98,6 +108,7 @@ class PhaseText(WatchText):
     def loop(self) -> Iterator[str]:
         """What is done at each update."""
         yield "    for update in range(total):"
+        yield from self.late()
         yield "        epoch, place = divmod(update, per_epoch)"
         yield from self.order()
         yield "        which = order[place * batch : (place + 1) * batch]"
@@ -121,9 +132,19 @@ class PhaseText(WatchText):
 
     def total(self) -> str:
         count, unit = self.phase.duration
+        if self.timed:
+            most = "2**62" if count else "0"
+            return f"    total = {most} if epochs is None else epochs * per_epoch"
         if unit == "epoch":
             return f"    total = ({count} if epochs is None else epochs) * per_epoch"
         return f"    total = {count} if epochs is None else min({count}, epochs * per_epoch)"
+
+    def late(self) -> Iterator[str]:
+        """Whether its time is over, where time ends it."""
+        if self.timed:
+            yield f"        if time.perf_counter() - began >= {self.phase.duration[0]}:"
+            yield "            total = update"
+            yield "            break"
 
     # ---- the beginning -------------------------------------------------------------------------
 
@@ -139,6 +160,12 @@ class PhaseText(WatchText):
         if p.starts and start is not None:
             yield f"    for path, array in {self.call(ProgramKind.START.of(p.name))}.items():"
             yield "        param[path][...] = array"
+        asked = {str(x.file.args[0]): x.file for x in reversed(p.loads)}
+        for word, file in asked.items():
+            mine = {x.path: x.name for x in p.loads if str(x.file.args[0]) == word}
+            yield from quoted("    held = tensors(", str(files_of(file)[0]))
+            yield from broken(f"    for path, name in {dumps(mine)}.items():")
+            yield "        param[path][...] = held[name]"
         if not stateful(self.plan, p):
             return
         shapes = ", ".join(f'"{path}": {shape}' for path, shape in p.states.items())
@@ -198,7 +225,7 @@ class PhaseText(WatchText):
                 yield from self.one(key, "            ")
         else:
             yield from self.one(p.step, "        ")
-        yield from self.sums("left", len(self.made[str(p.step)].gives))
+        yield from self.sums("left", 2 if p.cuts else len(self.made[str(p.step)].gives))
 
     def sums(self, left: str, values: int) -> Iterator[str]:
         """What an update has left of watches, of so many values, is added up."""
@@ -209,9 +236,47 @@ class PhaseText(WatchText):
             yield f"        {ident(w.name)}_seen += {seen}"
 
     def one(self, key: ProgramKey, space: str) -> Iterator[str]:
+        """The update that a program is, or that it is cut into."""
+        if self.phase.cuts:
+            yield from self.cut(self.phase.cuts[int(key.at or 0)], space)
+            return
         left = "left = " if self.summed else ""
         some = "some" if self.drawn_any else "part[{}][which]"
         yield from broken(f"{space}{left}{self.call(key, n='len(which)', some=some)}")
+
+    def cut(self, rounds: Sequence[RoundSpec], space: str) -> Iterator[str]:
+        """An update in shards: what each makes of its rows, and what is made of their sums."""
+        count, real = self.phase.shards, self.real
+        yield f"{space}n, known, kept = len(which), {{}}, [{{}} for _ in range({count})]"
+        if not self.drawn_any:
+            yield f"{space}some = {self.pick('part', 'which')}"
+        for i, each in enumerate(rounds):
+            if each.shard is not None:
+                call = self.call(
+                    each.shard, state=self.rows(each.shard), n="high - low",
+                    some="some[{}][low:high]", handed=self.shared(each.shard),
+                )  # fmt: skip
+                yield from broken(f"{space}program = lambda low, high, rows: {call}")
+                yield f"{space}known |= in_shards(program, n, kept, {real})"
+            lead = "left = " if self.summed else ""
+            if i + 1 < len(rounds):
+                lead = "known |= " if self.made[str(each.join)].gives else ""
+            call = self.call(each.join, n="n", handed=self.shared(each.join))
+            yield from broken(f"{space}{lead}{call}")
+
+    def rows(self, key: ProgramKey) -> str:
+        """The states that the program of a shard is given: its rows of those that have them."""
+        buffers = self.plan.programs[key].buffers
+        keys = [b.key for b in buffers if b.place == "state" and b.shape and b.shape[0][1]]
+        mine = "".join(f'"{k}": state["{k}"][low:high], ' for k in keys)
+        return f"state | {{{mine[:-2]}}}" if keys else "state"
+
+    def shared(self, key: ProgramKey) -> dict[str, str]:
+        """What a program of a round is given: sums, what was made of earlier ones, kept rows."""
+        keys = [str(b.key) for b in self.plan.programs[key].inputs]
+        found = {k: s for k in keys if (s := SharedValue.parse(k)) is not None}
+        known = [k for k, s in found.items() if s.kind != "rows"]
+        return {k: f'rows["{k}"]' for k in found} | self.handed(key, known)
 
     def end(self) -> Iterator[str]:
         """What is handed on, watches of the whole phase, and those that were never due."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from json import dumps
 
 from dln.compiler.plan import (
+    FIRST,
+    ROWS,
     Clock,
     PhaseNumber,
     PhaseSpec,
@@ -22,6 +25,7 @@ from dln.standalone.program.layout import broken
 from dln.standalone.program.text import WrittenProgram, ident
 
 TIME = ("epoch", "update", "progress", "looked")
+NOTHING: Mapping[str, str] = {}
 NOW, THEN = ("update", "epoch"), ("update + 1", "(update + 1) // per_epoch")
 """The update and the epoch before an update, and after it."""
 
@@ -69,28 +73,42 @@ class WatchText:
 
     def call(
         self, key: ProgramKey, at: tuple[str, str] = NOW, state: str = "state", n: str = "1",
-        some: str = "some", asked: bool = False,
+        some: str = "some", asked: bool = False, handed: Mapping[str, str] = NOTHING,
     ) -> str:  # fmt: skip
         """The call of the function of a program, at an update of an epoch. What is `asked` of
-        watches is what they have reported, else also what they were before the first update."""
+        watches is what they have reported, else also what they were before the first update. What
+        is `handed` over stands for fields."""
         program = self.plan.programs[key]
         kind = str(key).partition(":")[0]
         at = ("0", "0") if kind in ("states", "start") else at
         known = {"update": at[0], "epoch": at[1], "progress": f"({at[0]}) / total"}
         if at[0].isidentifier():
             known["progress"] = f"{at[0]} / total"
-        clocks = dict[Clock, str](known.items()) | {"looked": "True"}
+        if self.timed:
+            known["progress"] = self.progress if at[0] != "0" else "0.0"
+        clocks = dict[Clock, str](known.items()) | {"looked": "True", FIRST: "low", ROWS: "n"}
         for c in program.clocks:
             if isinstance(c, WatchReport | ReportFold):
                 clocks[c] = self.reported(c) if asked else self.heard(c)
             elif isinstance(c, PhaseNumber):
                 clocks[c] = number_of(c)
-        moved = self.plain or key in self.phase.steps
+        moved = self.plain or key in (*self.phase.steps, *self.phase.run)
         param = "param" if moved else f"cast(param, np.{program.dtype})"
         whole = wholes_of(program, self.parts)
         return self.made[str(key)].call(
-            some, clocks, param=param, state=state, n=n, whole=f"{{{', '.join(whole)}}}"
+            some, clocks, param=param, state=state, n=n, whole=f"{{{', '.join(whole)}}}", **handed
         )
+
+    @property
+    def timed(self) -> bool:
+        """Whether time ends the phase."""
+        return self.phase.duration[1] == "second"
+
+    @property
+    def progress(self) -> str:
+        """How much of its time a phase has had."""
+        seconds = self.phase.duration[0]
+        return f"min(1.0, (time.perf_counter() - began) / {seconds})" if seconds else "1.0"
 
     def told(self, watch: str) -> str:
         return f'told.get("{self.phase.name}.{watch}", [])'
@@ -135,12 +153,17 @@ class WatchText:
                 yield from broken(f"        shapes = {{{shapes}}}")
                 real = f"np.{program.dtype}"
                 yield f"        own = {{k: np.zeros(shape, {real}) for k, shape in shapes.items()}}"
-        size = f"{program.capacity}" if w.per_example and w.on is not None else "len(which)"
+        some = (w.per_example or w.rounds) and w.on is not None
+        size = f"{program.capacity}" if some else "len(which)"
         size = str(w.stream) if own else size
         call = self.call(key, NOW, "own" if own and w.carried else "state", count)
-        yield from broken(f"        program = lambda some: {call}")
+        if not w.rounds:
+            yield from broken(f"        program = lambda some: {call}")
         value = f"over(program, {part}, which, {size}, update)"
-        if not w.total:
+        if w.rounds:
+            yield from self.in_rounds(w, part, size)
+            value = 'np.asarray(known["watch"])'
+        elif not w.total:
             value += " / len(which)" if w.per_example else f" / (len(which) // {size})" * own
         if w in self.heard_first:
             yield from broken(f"        return {value}")
@@ -148,6 +171,27 @@ class WatchText:
         yield from broken(f"        value = {value}")
         row = "(update, epoch, value.tolist())"
         yield f'        told.setdefault("{self.phase.name}.{w.name}", []).append({row})'
+
+    def in_rounds(self, w: WatchSpec, part: str, size: str) -> Iterator[str]:
+        """A watch that is made of sums over all examples, which may need earlier ones."""
+        yield "        known = {}"
+        there = set[str]()
+        for tally, made in w.rounds:
+            count = "len(next(iter(some.values())))"
+            call = self.call(tally, NOW, n=count, handed=self.handed(tally, there))
+            yield from broken(f"        program = lambda some: {call}")
+            yield f"        known |= tallied(program, {part}, which, {size}, update)"
+            there |= {b.key for b in self.plan.programs[tally].values}
+            call = self.call(made, NOW, n="len(which)", handed=self.handed(made, there))
+            yield from broken(f"        known |= {call}")
+            there |= {b.key for b in self.plan.programs[made].values}
+
+    def handed(self, key: ProgramKey, there: Collection[str]) -> dict[str, str]:
+        """What a program is given that others have left: in its precision."""
+        program = self.plan.programs[key]
+        return {b.key: f"np.asarray(known[{dumps(b.key)}], np.{program.dtype})"
+                if b.kind == "real" else f"known[{dumps(b.key)}]"
+                for b in program.inputs if b.key in there}  # fmt: skip
 
     def first(self) -> Iterator[str]:
         """What updates hear before the first one, in a phase that is about to begin."""

@@ -6,16 +6,18 @@ from __future__ import annotations
 import ast
 import contextlib
 import importlib.util
+import itertools
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import dln as package
 from dln.artefacts.made import maker
@@ -58,6 +60,33 @@ task look() after more {
   emit out.W to "weights.png"
   emit text("sum ", sum(out.b))
   emit examples(out(net(w0)), on = still, where = label == 0, n = 2) to "found.npy"
+}
+"""
+
+CUT = """data d = rows([[0, 1, 0], [1, 3, 1], [2, 5, 0], [3, 7, 1], [4, 9, 1], [5, 8, 0]]) {
+  x[2] = raw[:2]
+  label: class(2) = raw[2]
+}
+let first = dense(3)
+let out = dense(2)
+train fit on d batch 4 for 9 seconds shards 3 {
+  start first := load("first.safetensors")
+  noise[3] ~ normal(0, 1)
+  state age[3] ~ normal(0, 1)
+  age := 0.5 * age + noise
+  a = first(x)
+  m = mean(batch: a)
+  v = mean(batch: (a - m)^2)
+  z = out((a - m) / sqrt(v + 0.01) + age)
+  minimize cross_entropy(z, label) over first, out with adam(lr = 0.1) clip 1
+  watch far = max(batch: abs(age[0])) every 1 epoch
+  watch error = argmax(z) != label every 1 epoch
+}
+train more on d batch 2 for 2 epochs shards 3 after fit {
+  z = out(first(x))
+  step one 2 times { minimize cross_entropy(z, label) over first with sgd(lr = 0.1) }
+  step two { minimize cross_entropy(z, label) over out with momentum(lr = 0.1) }
+  watch reach = mean(batch: (z[0] - mean(batch: z[0]))^2) on d every 1 epoch
 }
 """
 
@@ -135,6 +164,20 @@ def test_states_streams_and_what_is_drawn(tmp_path: Path) -> None:
     readable(compared(MIXED, tmp_path, 1000))
 
 
+def test_shards_files_of_parameters_and_phases_that_time_ends(tmp_path: Path) -> None:
+    """Shards of rows that need sums of all, some of them empty; a clock that is looked at."""
+    held = np.arange(9, dtype=np.float32)
+    save_file(
+        {"first.W": held[:6].reshape(3, 2), "first.b": held[6:]}, tmp_path / "first.safetensors"
+    )
+    (tmp_path / "cut.dln").write_text(CUT)
+    readable(text := compared(str(tmp_path / "cut.dln"), tmp_path, 1000))
+    alone = module(text, tmp_path / "cut_alone.py")
+    clock = itertools.count().__next__
+    alone.time = SimpleNamespace(perf_counter=clock)  # type: ignore[attr-defined]
+    assert alone.train()[1]["fit"]["updates"] == 8
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
 def test_the_shipped_specs_cut_short(name: str, tmp_path: Path) -> None:
@@ -191,10 +234,32 @@ def test_only_what_applies_the_nets(dln: Callable[..., Any], line: Path, tmp_pat
     assert "--inference" in dln("emit", str(line), "--weights", "r").err
 
 
+def test_data_that_are_handed_over(dln: Callable[..., Any]) -> None:
+    text = (
+        CUT[CUT.index("let first") : CUT.index("train fit")]
+        .join(["data d = given(x[2], label: class(2))\n", CUT[CUT.index("train more") :]])
+        .replace(" after fit", "")
+    )
+    Path("yours.dln").write_text(text)
+    got = dln("emit", "yours.dln", "--to", "net.py")
+    assert got.code == 0, got.err
+    alone = module(Path("net.py").read_text(), Path("yours_net.py"))
+    x, label = np.arange(14.0).reshape(7, 2) / 10, np.array([0, 1, 1, 0, 1, 0, 0])
+    param, told = alone.train(given={"d": {"x": x, "label": label}})
+    session = package.load(text, data={"d": (x, label)}).compile().session()
+    session.train("more")
+    assert all(np.array_equal(np.asarray(session.params[k]), a) for k, a in param.items())
+    assert told["more.reach"] == list(map(tuple, session.results["more"].history["reach"]))
+    np.savez("d.npz", x=x, label=label)
+    assert np.array_equal(alone.train(given=alone.sets_of(["d=d.npz"]))[0]["out.W"], param["out.W"])
+    with pytest.raises(SystemExit, match="d=FILE.npz"):
+        alone.train()
+
+
 def test_what_cannot_stand_alone_is_refused(dln: Callable[..., Any]) -> None:
-    Path("timed.dln").write_text(MIXED.replace("for 3 epochs", "for 3 seconds"))
-    got = dln("emit", "timed.dln", "--to", "net.py")
-    assert got.code == 2 and "E586" in got.err and "timed.dln:11" in got.err
+    Path("drawn.dln").write_text(MIXED.replace("epochs {", "epochs order even(label) {", 1))
+    got = dln("emit", "drawn.dln", "--to", "net.py")
+    assert got.code == 2 and "E586" in got.err and "drawn.dln:11" in got.err
     assert not Path("net.py").exists()
     assert "E587" in dln("emit", "activations").err
     assert "--to net.py" in dln("emit", "mlp", "--to", "net.txt").err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from json import dumps
 
 WIDTH = 100
 OPERATORS = ("* ", "+ ", "//", "- ", "if", "an")
@@ -95,3 +96,11 @@ def packed(words: Iterable[str], lead: str, width: int = WIDTH) -> list[str]:
             row = lead
         row += f"{word} "
     return [*rows, row.rstrip()] if row != lead else rows
+
+
+def quoted(call: str, text: str, width: int = 80) -> list[str]:
+    """A call of a text, which is cut into several where it is long."""
+    pieces = [dumps(text[i : i + width]) for i in range(0, len(text), width)]
+    lead = " " * (len(call) - len(call.lstrip()) + 4)
+    rows = [call, *(lead + piece for piece in pieces)] if len(pieces) > 1 else [call + pieces[0]]
+    return [*rows[:-1], rows[-1] + ")"]

@@ -93,6 +93,7 @@ class FunctionText:
     def __post_init__(self) -> None:
         loops = any(line.code.lstrip().startswith("for ") for line in self.program.lines)
         self.taken = TAKEN | {"t"} if loops else TAKEN
+        self.taken = self.taken | {c for c in self.program.clocks if isinstance(c, str)}
         self.takes: list[Buffer] = []
         self.constants: list[Buffer] = []
 
