@@ -10,42 +10,44 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_clock, is_const
 from dln.compiler.model import Checking, Expectation
 from dln.compiler.schema.keys import PhaseNumber
-from dln.standalone.program.layout import broken, remark
+from dln.printing.terminal import cut
+from dln.running.verdict_text import WIDE
+from dln.standalone.program.layout import WIDTH, broken, remark
 
 COUNTS = ("updates", "epochs", "seconds")
+SIGNS = {"<": "<", "<=": "<=", ">": ">", ">=": ">=", "==": ""}
+"""How a file calls comparisons."""
 
 
 Side = Callable[[Node], str | None]
 
 
 def check_lines(checks: Iterable[Checking], phases: Collection[str], of: Side) -> Iterator[str]:
-    """What tests what is expected where nothing was cut short: of reports of some phases, and of
-    what is known when the file is written; `of` gives a side of it as text."""
-    for check in checks:
-        yield from of_check(check, phases, of)
+    """What tests what is expected: of reports of some phases, and of what is known when the file is
+    written; `of` gives a side of it as text."""
+    some = [check for check in checks if check.expects]
+    for k, check in enumerate(some):
+        lead = "    checked(cut, [" if not k else " " * 4
+        yield f"{lead}({dumps(remark(ascii_text(check.text), 76))},"
+        rows = [row for e in check.expects for row in of_expectation(check, e, phases, of)]
+        rows[-1] = rows[-1].removesuffix(",") + (")," if k + 1 < len(some) else ")])")
+        yield from rows
 
 
-def of_check(check: Checking, phases: Collection[str], of: Side) -> Iterator[str]:
-    """A check: each of its expectations, or that it is not tested here."""
-    asked = [e for e in check.expects if phases_known(e, phases)]
-    if asked:
-        yield from broken(f"        print({dumps(remark(ascii_text(check.text), 82))})")
-    for e in asked:
+def of_expectation(check: Checking, e: Expectation, phases: Collection[str], of: Side) -> list[str]:
+    """An expectation: its text, the phase that it asks, and its sides or why it is not tested."""
+    text, phase = cut(ascii_text(e.text), WIDE), next(iter(e.phases), "")
+    tested = '"this file does not test it"'
+    if missing := [name for name in e.phases if name not in phases]:
+        slow = "slow: write the file with --slow"
+        tested = dumps(slow if check.slow else f"the phase {missing[0]} was not run")
+    elif e.op in SIGNS:
         sides = [of(e.left), of(e.right), "0" if e.within is None else of(e.within)]
-        text = ascii_text(e.text)
-        if None in sides:
-            yield f"        # not tested here: {remark(text, 70)}"
-            continue
-        left, right, within = map(str, sides)
-        said = [dumps(remark(text, 44)), left, dumps(e.op), right, *[within] * (within != "0")]
-        several = "[" in (left[0], right[0]) or "probed" in left or left.startswith("side_")
-        form = "expect_all" if several else "expect"
-        yield from broken(f"        {form}({', '.join(said)})")
-
-
-def phases_known(e: Expectation, phases: Collection[str]) -> bool:
-    """Whether all phases that an expectation asks are in the file."""
-    return all(name in phases for name in e.phases)
+        if None not in sides:
+            left, right, within = sides
+            tested = f"lambda: ({left}, {dumps(SIGNS[e.op])}, {right}, {within})"
+    shown = dumps("" if tested[0] == '"' else phase)
+    return broken(f"        ({dumps(text)}, {shown}, {tested}),", WIDTH - 3)
 
 
 def ascii_text(text: str, keep: bool = False) -> str:
@@ -58,15 +60,18 @@ def side(node: Node) -> str | None:
     if is_const(node):
         value = node["value"]
         return repr(value.tolist() if hasattr(value, "tolist") else value)
-    if not is_clock(node) or not isinstance(asked := node["name"], PhaseNumber) or asked.best:
+    if not is_clock(node) or not isinstance(asked := node["name"], PhaseNumber):
         return None
     return number_of(asked)
 
 
 def number_of(asked: PhaseNumber) -> str:
     """A number that a phase has left, as text: a count, or a report."""
+    entry = "" if asked.entry is None else f"[{asked.entry}]"
+    if asked.best:
+        name = asked.name if asked.name in COUNTS else f"{asked.phase}.{asked.name}"
+        return f'told["best {asked.phase}"]["{name}"]{entry}'
     if asked.name in COUNTS:
         return f'float(told["{asked.phase}"]["{asked.name}"])'
     at = -1 if asked.at is None else asked.at - 1 if asked.at < 0 else asked.at
-    entry = "" if asked.entry is None else f"[{asked.entry}]"
     return f'told["{asked.phase}.{asked.name}"][{at}][2]{entry}'

@@ -15,6 +15,16 @@ def header(text: str) -> str:
     return f"\n# ---- {text} {RULE[: 92 - len(text)]}"
 
 
+def spec_lines(text: str) -> Iterator[str]:
+    """The spec as comments; of its sweeps, which a file does not do, the first line."""
+    rows, inside = [row.rstrip() for row in text.rstrip().split("\n")], False
+    for i, row in enumerate(rows, 1):
+        begins = re.match(r"sweep \w+ \{$", row) is not None and "}" in rows[i:]
+        if not inside:
+            yield from spec_line(i, f"{row} ... }}" if begins else row)
+        inside = begins or (inside and row != "}")
+
+
 def spec_line(number: int, line: str) -> Iterator[str]:
     """A line of the spec as a comment, on several where it is long."""
     rest = re.sub(r"[^\S ]", " ", line.rstrip())

@@ -11,14 +11,15 @@ from dln.standalone.cutting import function
 PIECES = """
     idx idx_of tensors handed sets_of fields drawn settled pick philox uniform permutation
     replacement cast marks in_shards over tallied estimate report heard fold finished picked shown
-    save expect
-    expect_all brief wide
+    save checked verdict brief wide
 """
+TABLES = "counted shares share_rows of_counts of_shares aligned percent commas quoted"
 PRODUCTS = "gemm add_rows address lies openblas"
 ORDERS = "WORD words stream balanced even"
 SOURCES = {
     **dict.fromkeys(KERNELS, "runtime/device/kernels.py"),
     **dict.fromkeys(PIECES.split(), "standalone/pieces.py"),
+    **dict.fromkeys(TABLES.split(), "standalone/class_tables.py"),
     **dict.fromkeys(PRODUCTS.split(), "runtime/device/openblas.py"),
     **dict.fromkeys(ORDERS.split(), "runtime/readers/sampling_order.py"),
     **dict.fromkeys(("LineDescent", "search", "cubic"), "standalone/descent.py"),

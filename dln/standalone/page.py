@@ -16,7 +16,7 @@ from dln.compiler.model import Model
 from dln.compiler.plan import PhaseSpec, Plan, Program, ProgramKey, ProgramKind, SharedValue
 from dln.standalone.check_text import ascii_text, check_lines
 from dln.standalone.data_text import DataText, Parts, parts_of, whole_keys, wholes_of
-from dln.standalone.frame import header, named, said, spec_line, tidy
+from dln.standalone.frame import header, named, said, spec_lines, tidy
 from dln.standalone.needs import helpers, imports
 from dln.standalone.parts import keys_of
 from dln.standalone.probe_text import ProbeText
@@ -92,8 +92,7 @@ class Page:
         """What it is, and the spec."""
         own = remark(ascii_text(self.own), 60)
         yield from packed(f"Written by dln from {own}, which follows; {does}.".split(), "# ")
-        for i, line in enumerate(self.text.rstrip().split("\n"), 1):
-            yield from spec_line(i, line)
+        yield from spec_lines(self.text)
 
     # ---- programs ------------------------------------------------------------------------------
 
@@ -271,7 +270,7 @@ class Page:
         """What is done where the file is called."""
         constants = [f"{k} = {v}".replace("\n", " ") for k, v in self.plan.constants.items()]
         listed = ascii_text(", ".join(remark(c, 60) for c in constants))
-        rows = packed(listed.split(), "", 78) or [""]
+        rows = packed(listed.split(), "", 82) or [""]
         yield '\nif __name__ == "__main__":'
         for i, row in enumerate(rows):
             lead, after = "    constants = " if not i else " " * 16, i + 1 < len(rows)
@@ -291,14 +290,17 @@ class Page:
         said = f"{dumps(ascii_text(self.says))}, {dumps(columns)}"
         yield from broken(f'    print({said}, sep="\\n")')
         more = f", {'sets_of(given.data)' if handed else 'given.data'}" if self.folders else ""
-        yield f"    param, told = train(given.seed, given.epochs, given.limit{more})"
+        call = f"    param, told = train(given.seed, given.epochs, given.limit{more})"
+        if self.folders:
+            said = "{e.filename}: {e.strerror}; --data says where it is"
+            yield f"    try: {call.lstrip()}"
+            yield f'    except OSError as e: say.exit(2, f"{said}\\n")'
+        else:
+            yield call
         yield "    if given.save: np.savez(given.save, **param)"
         if names:
             yield f"    tasks(param, told, given.seed, given.task{', given.limit' + more})"
-        told = list(self.checked())
-        if told:
-            yield "    if given.epochs is None and given.limit is None:"
-            yield from told
+        yield from self.checked()
 
     @cached_property
     def probes(self) -> ProbeText | None:
@@ -308,10 +310,11 @@ class Page:
 
     def checked(self) -> Iterator[str]:
         """What tests what the spec expects."""
-        if self.model is not None and self.probes is not None:
+        if self.probes is not None and any(check.expects for check in self.probes.model.checks):
             phases = [p.name for p in self.phases]
+            yield "    cut = (given.epochs, given.limit) != (None, None)"
             yield from self.probes.lines()
-            yield from check_lines(self.model.checks, phases, self.probes.side)
+            yield from check_lines(self.probes.model.checks, phases, self.probes.side)
 
     def helpers(self, body: str) -> Iterator[str]:
         """What is called, and what that calls."""

@@ -22,9 +22,14 @@ def keys_of(plan: Plan, phase: PhaseSpec) -> Iterator[ProgramKey]:
         elif w.name in phase.heard:
             yield ProgramKind.WATCH.of(phase.name, w.name)
     yield from phase.until
-    if phase.handed:
+    if remembers(phase):
         yield from (keep.program for keep in phase.keeps if keep.program is not None)
     yield from (spec.program for spec in phase.estimates)
+
+
+def remembers(phase: PhaseSpec) -> bool:
+    """Whether a phase remembers what was reported at its best."""
+    return any(keep.program is not None for keep in phase.keeps)
 
 
 def stateful(plan: Plan, phase: PhaseSpec) -> bool:

@@ -159,10 +159,8 @@ def in_shards(program: Any, n: int, kept: Any, real: Any) -> Any:
 
 def over(program: Any, part: Any, which: Any, size: int, update: int) -> Any:
     """The sum of what a program finds, over so many examples at a time."""
-    total = np.array(0.0)
-    for i in range(0, len(which), size):
-        total = total + np.float64(program(pick(part, which[i : i + size], update)))
-    return total
+    cut = (pick(part, which[i : i + size], update) for i in range(0, len(which), size))
+    return sum((np.float64(program(some)) for some in cut), np.array(0.0))
 
 
 def tallied(program: Any, part: Any, which: Any, size: int, update: int) -> Any:
@@ -267,25 +265,34 @@ def wide(held: Any) -> Any:
     return {k: a.astype(float) if a.dtype.kind == "f" else a for k, a in held.items()}
 
 
-def expect(text: str, found: Any, sign: str, wanted: Any, within: Any = "") -> None:
-    """Say whether what was found is what is expected."""
-    a, b = np.asarray(found), np.asarray(wanted)
-    holds = {"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b, "==": abs(a - b) <= (within or 0)}
-    word, near = "passed" if np.all(holds[sign]) else "FAILED", within and f" within {within:g}"
-    print(f"  {word}   {text}  measured {found:.9g}  expected {sign} {wanted:.9g}{near}")
+def checked(cut: bool, checks: Any) -> None:
+    """Print what was measured beside what is expected; exit code 1 where something fails."""
+    words = list[str]()
+    for title, *rows in checks:
+        print(f"\n{title}")
+        found = [(text, *verdict(cut and phase, sides)) for text, phase, sides in rows]
+        wide = [max(map(len, column)) for column in zip(*found, strict=True)]
+        for text, word, measured, wanted in found:
+            print(f"  {word:<7}  {text:<{wide[0]}}  {measured:<{wide[2]}}  {wanted}".rstrip())
+            words.append(word)
+    states = [w for w in ("passed", "failed", "not run") if w in words]
+    print("\n" + ", ".join(f"{words.count(w)} {w}" for w in states))
+    raise SystemExit("failed" in words)
 
 
-def expect_all(text: str, found: Any, sign: str, wanted: Any, within: Any = 0) -> None:
-    """The same of several numbers."""
-    a, b = np.asarray(found), np.asarray(wanted)
-    holds = {"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b, "==": abs(a - b) <= within}
-    word = "passed" if np.all(holds[sign]) else "FAILED"
-    near = f" within {within:g}" if within else ""
-    print(f"  {word}   {text}  measured {brief(a)}  expected {sign} {brief(b)}{near}")
+def verdict(cut: Any, sides: Any) -> Any:
+    """Whether something holds, what was measured and what is expected; or why it was not run."""
+    if cut or isinstance(sides, str):
+        return "not run", sides if isinstance(sides, str) else f"the phase {cut} was shortened", ""
+    a, sign, b, near = sides()
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    holds = {"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b, "": abs(a - b) <= near}
+    word, near = "passed" if np.all(holds[sign]) else "failed", f" within {near:g}" * (near > 0)
+    return word, f"measured {brief(a)}", f"expected {sign}{' ' * bool(sign)}{brief(b)}{near}"
 
 
-def brief(array: Any) -> str:
-    """A few numbers, or how many there are."""
-    if array.size > 4:
-        return f"{array.size} numbers"
-    return np.array2string(array, separator=", ", formatter={"float_kind": "{:.10g}".format})
+def brief(x: Any) -> str:
+    """A number as a person reads it; a few in brackets, or how many there are."""
+    if np.ndim(x):
+        return f"[{', '.join(map(brief, x))}]" if np.size(x) < 5 else f"{np.size(x)} numbers"
+    return f"{int(x)}" if abs(x) < 1e12 and x == np.round(x) else f"{x:.6g}"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from json import dumps
 
 from dln.compiler.ir.graph import Node, ancestors
-from dln.compiler.ir.structure import is_const, is_input
+from dln.compiler.ir.structure import is_const, is_input, is_param
 from dln.compiler.lower.emit import lower
 from dln.compiler.lower.targets import TARGETS
 from dln.compiler.model import Expectation, Model
@@ -30,6 +30,7 @@ class ProbeText:
         self.asked: dict[tuple[str, str], dict[str, Node]] = {}
         self.sides: dict[Node, WrittenProgram] = {}
         self.made: dict[tuple[str, str], WrittenProgram] = {}
+        self.own_values: WrittenProgram | None = None  # of instances that checks have made
         expects = [e for check in model.checks for e in check.expects]
         for e in (e for e in expects if all(p in phases for p in e.phases)):
             for key in probes_of(e):
@@ -38,6 +39,7 @@ class ProbeText:
                     self.asked.setdefault((probe.phase, probe.when), {})[str(key)] = probe.node
         self.work_out()
         self.write_sides(e for e in expects if all(p in phases for p in e.phases))
+        self.write_own()
 
     @property
     def phases(self) -> set[str]:
@@ -67,15 +69,39 @@ class ProbeText:
         """A function for each side that is worked out of what was asked."""
         for e in expects:
             for node in (e.left, e.right):
-                if side(node) is not None or is_input(node) or not self.known(node):
+                known = side(node) is not None or is_input(node) or node in self.sides
+                if known or not self.known(node):
                     continue
                 program = self.program({"side": node})
-                if program is None or any(b.place != "input" for b in own_arrays(program)):
+                if program is None or not all(map(self.given, own_arrays(program))):
                     continue
-                if all(isinstance(c, PhaseNumber) and not c.best for c in program.clocks):
+                if all(isinstance(c, PhaseNumber | str) for c in program.clocks):
                     called = f"side_{len(self.sides) + 1}"
                     said = "A side of what a check expects."
                     self.sides[node] = function_text(program, called, said, self.own, self.texts)
+
+    def given(self, array: Buffer) -> bool:
+        """Whether what a side reads is asked of a phase, or the first value of what a check has
+        made for itself."""
+        made = self.model.params.get(array.key) if array.place == "param" else None
+        return array.place == "input" or (
+            made is not None and made.checks and made.init is not None
+        )
+
+    def write_own(self) -> None:
+        """A function for the first values of what checks have made for themselves; where that
+        cannot be, sides that read them are left out."""
+        read = {node: [n["path"] for n in ancestors([node]) if is_param(n)] for node in self.sides}
+        paths = {path: self.model.params[path].init for some in read.values() for path in some}
+        nodes = {path: init for path, init in paths.items() if init is not None}
+        program = self.program(nodes) if nodes else None
+        if program is not None and not own_arrays(program):
+            said = "The first values of what checks have made for themselves."
+            self.own_values = function_text(
+                program, "own_values", said, self.own, self.texts, None, True
+            )
+        else:
+            self.sides = {node: w for node, w in self.sides.items() if not read[node]}
 
     def known(self, node: Node) -> bool:
         """Whether all that a side asks of phases is worked out."""
@@ -85,13 +111,20 @@ class ProbeText:
 
     def functions(self) -> Iterator[str]:
         """The functions."""
-        for written in (*self.made.values(), *self.sides.values()):
+        own = [self.own_values] if self.own_values is not None else []
+        for written in (*self.made.values(), *own, *self.sides.values()):
             yield f"\n{written.text}"
 
     def lines(self) -> Iterator[str]:
         """What is asked, worked out where checks are tested."""
+        if self.made or self.sides:
+            yield "    probed = {}"
+        if self.own_values is not None:
+            clocks = dict.fromkeys(("update", "epoch", "progress"), "0")
+            call = self.own_values.call("probed", clocks, seed="given.seed", n="1")
+            yield from broken(f"    own = {call}")
         if self.made:
-            yield "        probed = {}"
+            yield "    if not cut:"
         for (phase, when), written in self.made.items():
             yield f'        asked = told["asked {phase}"]'
             call = written.call(
@@ -111,9 +144,11 @@ class ProbeText:
         written = self.sides.get(node)
         if written is None:
             return None
-        clocks = {key: number_of(key) for kind, key in written.asks
-                  if kind == "clock" and isinstance(key, PhaseNumber)}  # fmt: skip
-        return written.call("probed", clocks, n="1", seed="given.seed")
+        clocks = dict[object, str]((c, "0") for c in ("update", "epoch", "progress"))
+        for _, key in written.asks:
+            if isinstance(key, PhaseNumber):
+                clocks[key] = f"np.float64({number_of(key)})"
+        return written.call("probed", clocks, n="1", seed="given.seed", param="own")
 
 
 def probes_of(e: Expectation) -> Iterator[ProbeInput]:

@@ -94,8 +94,7 @@ def of_phase(plan: Plan, phase: PhaseSpec) -> dict[str, object]:
 def of_program(program: Program, place: Place | None) -> Iterator[Reason]:
     """What a program asks that a file does not know."""
     for clock in program.clocks:
-        left = isinstance(clock, PhaseNumber) and not clock.best
-        left = left or clock in (*TIME, FIRST, ROWS)
+        left = isinstance(clock, PhaseNumber) or clock in (*TIME, FIRST, ROWS)
         if not left and not isinstance(clock, WatchReport | ReportFold):
             spoken = clock if isinstance(clock, str) else clock.spoken
             yield f"what depends on {spoken} yet", place

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from json import dumps
+from pathlib import Path
 
+from dln.compiler.frontend.context.artefacts import FORMS
 from dln.compiler.plan import EmitSpec, PartSpec, Plan, Program, ProgramKey, TaskSpec
 from dln.compiler.schema.keys import Output
 from dln.standalone.check_text import ascii_text
@@ -15,8 +17,9 @@ from dln.standalone.program.text import WrittenProgram
 
 def in_file(emit: EmitSpec) -> bool:
     """Whether a file can print or write what is emitted."""
-    forms = ("examples",) if emit.program is not None else ("value", "text")
-    return emit.form in forms and all(isinstance(p.value, Output | str) for p in emit.parts)
+    form = FORMS[emit.form]
+    made = form.array or bool(form.each) if emit.program is not None else not form.curves
+    return made and all(isinstance(p.value, Output | str) for p in emit.parts)
 
 
 class TaskText:
@@ -58,6 +61,9 @@ class TaskText:
         if emit.program is not None and emit.on is not None:
             yield from self.of_examples(emit, self.plan.programs[emit.program])
             value = "found"
+            if FORMS[emit.form].each:
+                yield from of_classes(task, emit)
+                return
         elif emit.form == "text":
             for k, part in enumerate(emit.parts):
                 yield from self.letters(part, k)
@@ -99,8 +105,34 @@ class TaskText:
         keys = [part.key for part in emit.parts]
         yield from broken(f"        program = lambda some: {self.call(emit.program)}")
         most = f", {emit.count}" if emit.count else ""
+        if FORMS[emit.form].each:
+            names = [n if n.isprintable() and not n.isspace() else repr(n)
+                     for n in emit.parts[0].rows]  # fmt: skip
+            yield from broken(f"        names = {dumps(names)}")
+            asked = f'program, data["{part}"], {dumps(keys)}, {program.capacity}, len(names){most}'
+            yield from broken(f"        counts = counted({asked})")
+            return
         picked = f'picked(program, data["{part}"], {dumps(keys)}, {program.capacity}{most})'
         yield from broken(f"        (found,) = {picked}")
+
+
+def of_classes(task: TaskSpec, emit: EmitSpec) -> Iterator[str]:
+    """Counts of classes, or their shares, printed or written."""
+    shares, kind = FORMS[emit.form].shares, Path(emit.to or "").suffix
+    text = f"of_{'shares' if shares else 'counts'}(counts, names)"
+    if emit.to is None:
+        yield f'        print("{task.name}:", {text})'
+        return
+    if kind == ".txt":
+        value = f'{text} + "\\n"'
+    elif kind == ".csv":
+        head = (
+            '["class", "precision", "recall", "f1", "examples"]' if shares else '["true", *names]'
+        )
+        value = f"commas({head}, names, {'share_rows(counts)' if shares else 'counts.tolist()'})"
+    else:
+        value = "shares(counts)" if shares else "counts"
+    yield from broken(f'        save("{task.name}", {dumps(emit.to)}, {value})')
 
 
 def tasks_of(plan: Plan, phases: Collection[str]) -> list[TaskSpec]:

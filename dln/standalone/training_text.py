@@ -19,7 +19,7 @@ from dln.compiler.plan import (
     site_number,
 )
 from dln.runtime.readers.files import files_of
-from dln.standalone.parts import stateful
+from dln.standalone.parts import remembers, stateful
 from dln.standalone.program.layout import broken, quoted
 from dln.standalone.program.text import ident
 from dln.standalone.watch_text import NOW, WatchText
@@ -62,7 +62,7 @@ class PhaseText(WatchText):
         watches = [w for w in p.watches if w in self.heard_first or w not in self.summed]
         for w in watches:
             yield from self.watch(w)
-        if p.handed:
+        if remembers(p):
             yield from self.better()
         yield from self.first()
         for name in (ident(w.name) for w in self.summed):

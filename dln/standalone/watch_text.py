@@ -21,6 +21,7 @@ from dln.compiler.plan import (
 )
 from dln.standalone.check_text import number_of
 from dln.standalone.data_text import Parts, wholes_of
+from dln.standalone.parts import remembers
 from dln.standalone.program.layout import broken
 from dln.standalone.program.text import WrittenProgram, ident
 
@@ -258,9 +259,9 @@ class WatchText:
         return list(dict.fromkeys(found))
 
     def best(self, before: bool = False) -> Iterator[str]:
-        """Remember what the phase is where a report is the best yet, if that is handed on."""
+        """Remember what was reported where that is the best yet, and what the phase was then."""
         due = self.moments(before)
-        if not self.phase.handed or not due:
+        if not remembers(self.phase) or not due:
             return
         at = ", ".join(NOW if before else THEN)
         if due == ["True"]:
@@ -270,14 +271,18 @@ class WatchText:
             yield f"            better({at})"
 
     def better(self) -> Iterator[str]:
-        """The function that remembers the values of a phase at its best report."""
+        """The function that remembers reports where they are the best yet and, where that is handed
+        on, the values of the phase."""
         steps = [self.plan.programs[key] for key in self.phase.steps]
         paths = dict.fromkeys(b.key for p in steps for b in p.buffers if b.place == "param")
         listed = ", ".join(f'"{path}"' for path in paths)
         keeps = [keep.program for keep in self.phase.keeps if keep.program is not None]
-        yield f"    least, kept = [np.inf] * {len(keeps)}, {{}}  # the best reports, what was then"
-        yield from broken(f"    mine = [(param, k) for k in ({listed},)]")
-        if any(b.place == "state" for p in steps for b in p.buffers):
+        handed, name = self.phase.handed, self.phase.name
+        kept = ", kept" * handed, ", {}" * handed
+        yield f"    least{kept[0]} = [np.inf] * {len(keeps)}{kept[1]}  # the best reports"
+        if handed:
+            yield from broken(f"    mine = [(param, k) for k in ({listed},)]")
+        if handed and any(b.place == "state" for p in steps for b in p.buffers):
             yield "    mine += [(state, k) for k in state]"
         yield "    def better(update, epoch):"
         yield "        found = False"
@@ -288,7 +293,12 @@ class WatchText:
             yield f"        if value < least[{i}]:"
             yield f"            least[{i}], found = value, True"
         yield "        if found:"
-        yield "            kept.update(update=update, values=[held[k].copy() for held, k in mine])"
+        if handed:
+            values = "[held[k].copy() for held, k in mine]"
+            yield f"            kept.update(update=update, values={values})"
+        known = f'{{k: v[-1][2] for k, v in told.items() if k.startswith("{name}.")}}'
+        yield f'            told["best {name}"] = {{"updates": update, "epochs": epoch}}'
+        yield from broken(f'            told["best {name}"] |= {known}')
 
     def due(self, w: WatchSpec) -> str:
         assert w.every is not None

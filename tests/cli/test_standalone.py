@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import itertools
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -47,6 +48,7 @@ train fit on points batch 4 for 3 epochs {
   watch both = [z[0], z[1]] every 1 epoch
   watch early = cross_entropy(z, label) every 2 updates
   watch right = argmax(out(net(w0))) == label on still every 3 updates
+  checkpoint best by loss
 }
 train more on still batch 2 order balanced(label) for 2 epochs after fit {
   state chain[2]: real ~ bernoulli(0.5)
@@ -56,10 +58,23 @@ train more on still batch 2 order balanced(label) for 2 epochs after fit {
   watch total wrong = argmax(z) != label
 }
 check "two of one" { expect fit.both[0] - fit.both[1] <= 100 }
+check "its own, and the best" {
+  let own = dense(2)
+  x = [1, 2, 3]
+  expect own(x) == own.W @ x + own.b within 0.001
+  expect grad(sum(own(x)), own.b) == [1, 1]
+  expect sum(own.W * own.W) < 0
+  expect fit.best.loss <= 100
+  expect fit.best.updates >= 2
+}
 task look() after more {
   emit out.W to "weights.png"
   emit text("sum ", sum(out.b))
   emit examples(out(net(w0)), on = still, where = label == 0, n = 2) to "found.npy"
+  emit confusion(argmax(out(net(w0))), label, on = points) to "counts.txt"
+  emit confusion(argmax(out(net(w0))), label, on = points) to "counts.csv"
+  emit by_class(argmax(out(net(w0))), label, on = points) to "shares.txt"
+  emit by_class(argmax(out(net(w0))), label, on = points) to "shares.csv"
 }
 """
 
@@ -136,6 +151,9 @@ def tasks_alike(session: Any) -> None:
             path = Path(emit.to).with_suffix(".npy")
             if path.exists():
                 assert path.read_bytes() == maker(emit.form)(session, emit, values).numbers(".npy")
+            if emit.form in ("confusion", "by_class") and (path := Path(emit.to)).exists():
+                made = maker(emit.form)(session, emit, values)
+                assert path.read_bytes() == made.numbers(path.suffix)
 
 
 def readable(text: str) -> None:
@@ -178,6 +196,22 @@ def test_shards_files_of_parameters_and_phases_that_time_ends(tmp_path: Path) ->
     assert alone.train()[1]["fit"]["updates"] == 8
 
 
+def test_checks_say_what_they_say_in_a_run(
+    dln: Callable[..., Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the letter: of reports, of the best ones, of instances of their own; and the exit code."""
+    Path("mixed.dln").write_text(MIXED)
+    dln("emit", "mixed.dln", "--to", "net.py")
+    ran = dln("run", "mixed.dln")
+    said = ran.out[ran.out.index("\ntwo of one") :].partition("\nrun directory")[0]
+    assert "failed" in said and ran.code == 1
+    monkeypatch.setattr(sys, "argv", ["net.py"])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path("net.py", run_name="__main__")
+    assert capsys.readouterr().out.endswith(said) and left.value.code == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
 def test_the_shipped_specs_cut_short(name: str, tmp_path: Path) -> None:
@@ -194,9 +228,18 @@ def test_a_file_in_another_process(dln: Callable[..., Any], line: Path, tmp_path
     text = subprocess.run([*words, "--help"], capture_output=True, text=True, env=env).stdout
     assert "rate = 0.1" in text and "as this was written" in text
     ran = subprocess.run([*words, "--save", "net.npz"], capture_output=True, text=True, env=env)
-    assert "passed   fit.error < 0.01  measured 2.5206" in ran.stdout
-    assert "passed   fit.after(line.b) == [1]  measured [0.9975789189]" in ran.stdout
     assert "fit        60        120" in ran.stdout and "error 2.5" in ran.stdout, ran.stderr
+    said = dln("run", str(line)).out  # what checks say is what they say there, to the letter
+    said = said.replace("needs --slow", "write the file with --slow")
+    said = said.partition("\nrun directory")[0]
+    assert ran.stdout.endswith(said[said.index("\ntwo numbers") :])
+    short = subprocess.run([*words, "--epochs", "2"], capture_output=True, text=True, env=env)
+    assert "not run  fit.error < 0.01          the phase fit was shortened\n" in short.stdout
+    assert short.stdout.endswith("\n1 passed, 3 not run\n") and short.returncode == 0
+    fails = Path("net.py").read_text().replace('"<", 0.01', '"<", 0.0')
+    Path("net.py").write_text(fails)
+    ran = subprocess.run(words, capture_output=True, text=True, env=env)
+    assert ran.stdout.endswith("\n2 passed, 1 failed, 1 not run\n") and ran.returncode == 1
     session = package.load(line).compile().session()
     session.train("fit")
     with np.load("net.npz") as held:

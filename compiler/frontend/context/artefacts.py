@@ -22,7 +22,8 @@ class Form(Record):
 
     It is made of `curves`, of one `array` (a picture of which has one to four axes), or neither.
     What is made of the examples of a data set has an `example` of how it is written; `each` names
-    the classes that it takes of every example, `most` says how many examples are taken where the
+    the classes that it takes of every example, which are counted, or `shares` of these counts are
+    told; `most` says how many examples are taken where the
     spec does not, 0 for all.
     """
 
@@ -34,6 +35,7 @@ class Form(Record):
     array: bool = False
     example: str = ""
     each: tuple[str, ...] = ()
+    shares: bool = False
     most: int = 0
 
 
@@ -53,7 +55,7 @@ FORMS = {
     ),
     "by_class": Form(
         "a table of shares", (*NUMBERS, ".txt"), "by_class.csv", each=("found", "true"),
-        example="by_class(argmax(net(x)), label, on = mnist_test)",
+        example="by_class(argmax(net(x)), label, on = mnist_test)", shares=True,
     ),
 }  # fmt: skip
 

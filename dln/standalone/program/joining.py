@@ -160,7 +160,8 @@ class Joiner:
         if alike:
             return method(view, "copy")
         if not self.wording.is_array(view):
-            given = [kind(out, dtype)] if out.kind != "real" or dtype != "float64" else []
+            whole = "np.arange" in text(view)  # which says its own kind
+            given = [kind(out, dtype)] if out.kind != "real" or dtype != "float64" or whole else []
             return call("np.full", sizes(out), view, *given)
         shapes = [[v.shape for v in self.layouts.of(x)] for x in (view, name(out.name))]
         if shapes[0] != shapes[1]:

@@ -247,7 +247,7 @@ def worked_out(tree: ast.AST | None, known: Mapping[str, Any]) -> Any:
             return slice(of(low), of(high), of(step))
         case ast.UnaryOp(op=ast.USub(), operand=part):
             return -of(part)
-        case ast.BinOp(left=left, op=sign, right=right):
+        case ast.BinOp(left=left, op=sign, right=right) if type(sign) in WHOLE:
             return WHOLE[type(sign)](of(left), of(right))
         case ast.Subscript(value=held, slice=cut):
             return of(held)[of(cut)]
