@@ -163,7 +163,7 @@ class PhaseText(WatchText):
         asked = {str(x.file.args[0]): x.file for x in reversed(p.loads)}
         for word, file in asked.items():
             mine = {x.path: x.name for x in p.loads if str(x.file.args[0]) == word}
-            yield from quoted("    held = tensors(", str(files_of(file)[0]))
+            yield from quoted("    held = tensors(", str(files_of(file)[0]), 78)
             yield from broken(f"    for path, name in {dumps(mine)}.items():")
             yield "        param[path][...] = held[name]"
         if not stateful(self.plan, p):
