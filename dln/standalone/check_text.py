@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from json import dumps
 
+import numpy as np
+
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_clock, is_const
 from dln.compiler.model import Checking, Expectation
@@ -59,6 +61,8 @@ def side(node: Node) -> str | None:
     """One side of an expectation: a number, or a report; None for what needs dln."""
     if is_const(node):
         value = node["value"]
+        value = np.asarray(value) if isinstance(value, tuple) else value
+        value = int(value) if isinstance(value, bool | np.bool_) else value
         return repr(value.tolist() if hasattr(value, "tolist") else value)
     if not is_clock(node) or not isinstance(asked := node["name"], PhaseNumber):
         return None

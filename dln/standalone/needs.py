@@ -15,7 +15,7 @@ PIECES = """
 """
 TABLES = "counted shares share_rows of_counts of_shares aligned percent commas quoted"
 PRODUCTS = "gemm add_rows address lies openblas"
-ORDERS = "WORD words stream balanced even"
+ORDERS = "WORD words unit stream balanced even"
 SOURCES = {
     **dict.fromkeys(KERNELS, "runtime/device/kernels.py"),
     **dict.fromkeys(PIECES.split(), "standalone/pieces.py"),

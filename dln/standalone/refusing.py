@@ -86,8 +86,6 @@ def of_phase(plan: Plan, phase: PhaseSpec) -> dict[str, object]:
         ),
         "a watch of a stream in several rounds": any(w.rounds and w.stream for w in phase.watches),
         f"examples in the order {phase.order}": phase.order not in ORDERS,
-        "classes of data that are drawn": plan.data[phase.data].drawn
-        and (phase.balanced or phase.weighed),
     }
 
 

@@ -29,8 +29,8 @@ ORDERS = {
     "replacement": "replacement(count, seed, {site}, epoch)",
     "file": "np.arange(count)",
     "stream": "stream(count, batch)",
-    "balanced": 'balanced(part["{by}"], seed, {site}, epoch)',
-    "even": 'even(part["{by}"], seed, {site}, epoch)',
+    "balanced": 'balanced({part}["{by}"], seed, {site}, epoch)',
+    "even": 'even({part}["{by}"], seed, {site}, epoch)',
 }
 """How the examples of an epoch are ordered; of one example there is one order."""
 
@@ -57,6 +57,8 @@ class PhaseText(WatchText):
             yield f"    count = batch = {count}; per_epoch = {each}"
         else:
             yield f"    count = {count}; batch = min({p.batch}, count); per_epoch = {each}"
+        if self.classes != "part" and (p.balanced or p.weighed):
+            yield f"    {self.classes} = pick(part, np.arange(count), 0)"
         yield self.total()
         yield from self.begin()
         watches = [w for w in p.watches if w in self.heard_first or w not in self.summed]
@@ -177,13 +179,19 @@ class PhaseText(WatchText):
             yield f'        kind = {self.real} if array.dtype.kind == "f" else array.dtype'
             yield "        state[path] = np.array(array, kind)"
         for path, by in p.weighed:
-            value = f'class_weights(part["{by}"], len(state["{path}"]))'
+            value = f'class_weights({self.classes}["{by}"], len(state["{path}"]))'
             yield from broken(f'    state["{path}"][...] = {value}')
+
+    @property
+    def classes(self) -> str:
+        """What holds the classes of examples: of a part that is drawn one draw of it."""
+        return "drawn_once" if self.plan.data[self.phase.data].drawn else "part"
 
     def order_of(self) -> str:
         """The order of an epoch."""
         p = self.phase
-        return ORDERS[p.order].format(site=site_number(f"{p.name}.order"), by=p.balanced)
+        site = site_number(f"{p.name}.order")
+        return ORDERS[p.order].format(site=site, by=p.balanced, part=self.classes)
 
     def order(self) -> Iterator[str]:
         """The order of an epoch, and what is done when one begins."""
@@ -247,7 +255,7 @@ class PhaseText(WatchText):
     def cut(self, rounds: Sequence[RoundSpec], space: str) -> Iterator[str]:
         """An update in shards: what each makes of its rows, and what is made of their sums."""
         count, real = self.phase.shards, self.real
-        yield f"{space}n, known, kept = len(which), {{}}, [{{}} for _ in range({count})]"
+        yield f"{space}n, known, shards = len(which), {{}}, [{{}} for _ in range({count})]"
         if not self.drawn_any:
             yield f"{space}some = {self.pick('part', 'which')}"
         for i, each in enumerate(rounds):
@@ -257,7 +265,7 @@ class PhaseText(WatchText):
                     some="some[{}][low:high]", handed=self.shared(each.shard),
                 )  # fmt: skip
                 yield from broken(f"{space}program = lambda low, high, rows: {call}")
-                yield f"{space}known |= in_shards(program, n, kept, {real})"
+                yield f"{space}known |= in_shards(program, n, shards, {real})"
             lead = "left = " if self.summed else ""
             if i + 1 < len(rounds):
                 lead = "known |= " if self.made[str(each.join)].gives else ""

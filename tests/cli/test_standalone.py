@@ -28,7 +28,8 @@ SLOW = ("autoencoder", "feedforward", "vanishing", "backprop", "dbn_finetuned", 
         "resnet", "vae", "pinn", "som", "rbm", "dbn", "lenet5", "char_rnn",
         "min_char_rnn", "rnn_modes", "perceptron", "softmax", "hello", "long_lag", "lstm_variants",
         "transformer", "skipgram", "contrast", "adding1997", "bidirectional", "crf", "wgan",
-        "translation", "sparse_autoencoder", "stacked_autoencoder", "dbn_updown")  # fmt: skip
+        "translation", "sparse_autoencoder", "stacked_autoencoder", "dbn_updown",
+        "tour")  # fmt: skip
 
 
 MIXED = """data points = rows([[0, 1, 0], [1, 3, 1], [2, 5, 0], [3, 7, 1], [4, 9, 1], [5, 8, 0]]) {
@@ -41,7 +42,7 @@ data still = rows([[0, 1, 0], [1, 3, 1], [2, 5, 0]]) {
 }
 let net = dense(3, act = tanh)
 let out = dense(2)
-train fit on points batch 4 for 3 epochs {
+train fit on points batch 4 order even(label) for 3 epochs {
   z = w0 -> net -> out
   minimize cross_entropy(z, label) over net, out with adam(lr = 0.01 * (1 - progress))
   watch loss = cross_entropy(z, label) every 1 epoch
@@ -300,9 +301,11 @@ def test_data_that_are_handed_over(dln: Callable[..., Any]) -> None:
 
 
 def test_what_cannot_stand_alone_is_refused(dln: Callable[..., Any]) -> None:
-    Path("drawn.dln").write_text(MIXED.replace("epochs {", "epochs order even(label) {", 1))
-    got = dln("emit", "drawn.dln", "--to", "net.py")
-    assert got.code == 2 and "E586" in got.err and "drawn.dln:11" in got.err
+    text = MIXED.replace("batch 4 order even(label)", "batch all shards 2")
+    text = text.replace("~ normal(raw[:2], 0.1)", "= raw[:2]")
+    Path("cut.dln").write_text(text.replace("adam(lr = 0.01 * (1 - progress))", "lbfgs()"))
+    got = dln("emit", "cut.dln", "--to", "net.py")
+    assert got.code == 2 and "E586" in got.err and "cut.dln:11" in got.err
     assert not Path("net.py").exists()
     assert "E587" in dln("emit", "activations").err
     assert "--to net.py" in dln("emit", "mlp", "--to", "net.txt").err

@@ -55,7 +55,10 @@ class Layouts:
         for word in named(view):
             if (b := self.buffer(word)) is not None:
                 known[word] = self.held[which][b.name]
-        return np.asarray(worked_out(view, known))
+        try:
+            return np.asarray(worked_out(view, known))
+        except IndexError:  # of a loop that has one step
+            return np.asarray(worked_out(view, {**known, "t": 0}))
 
     def alike(self, a: ast.expr, b: ast.expr) -> bool:
         """Whether two views are one, at the beginning of a loop and later."""

@@ -340,6 +340,7 @@ def table_of(called: str, value: object, kind: str) -> list[str]:
         low, high = found.tolist()
         shape = f".reshape({', '.join(map(str, array.shape))})" if array.ndim != 2 else ""
         return marks_text(called, rows, kind, low, high, shape)
+    value = value.tolist() if isinstance(value, np.ndarray) else value
     text = repr(value).replace("inf", "np.inf").replace("nan", "np.nan")
     return broken(f"    {called} = np.array({text}, {kind})")
 
