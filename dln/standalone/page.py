@@ -141,11 +141,12 @@ class Page:
 
     @cached_property
     def moved(self) -> set[str]:
-        """The parameters that programs of the file read or move."""
+        """The parameters that programs of the file read or move, or checks ask for."""
         keys = [key for phase in self.phases for key in keys_of(self.plan, phase)]
         keys += self.task_keys
         buffers = (b for key in keys for b in self.plan.programs[key].buffers)
         found = {b.key for b in buffers if b.place == "param"}
+        found |= set() if self.probes is None else self.probes.reads
         return found | {x.path for phase in self.phases for x in phase.loads}
 
     @cached_property

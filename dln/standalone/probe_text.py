@@ -30,6 +30,7 @@ class ProbeText:
         self.asked: dict[tuple[str, str], dict[str, Node]] = {}
         self.sides: dict[Node, WrittenProgram] = {}
         self.made: dict[tuple[str, str], WrittenProgram] = {}
+        self.reads: set[str] = set()  # parameters of phases
         self.own_values: WrittenProgram | None = None  # of instances that checks have made
         expects = [e for check in model.checks for e in check.expects]
         for e in (e for e in expects if all(p in phases for p in e.phases)):
@@ -59,6 +60,7 @@ class ProbeText:
         for (phase, when), nodes in self.asked.items():
             program = self.program(nodes)
             if program is not None and all(isinstance(c, str) for c in program.clocks):
+                self.reads |= {b.key for b in program.buffers if b.place == "param"}
                 said = f"What checks ask of {phase} {when} it was trained."
                 called = f"asked_{ident(phase)}_{when}"
                 self.made[phase, when] = function_text(

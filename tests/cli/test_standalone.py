@@ -58,6 +58,7 @@ train more on still batch 2 order balanced(label) for 2 epochs after fit {
   minimize cross_entropy(z, label) over out with sgd(lr = 0.1, momentum = 0.9)
   watch total wrong = argmax(z) != label
 }
+let idle = dense(2)
 check "two of one" { expect fit.both[0] - fit.both[1] <= 100 }
 check "its own, and the best" {
   let own = dense(2)
@@ -67,6 +68,7 @@ check "its own, and the best" {
   expect sum(own.W * own.W) < 0
   expect fit.best.loss <= 100
   expect fit.best.updates >= 2
+  expect fit.before(idle.b) == [0, 0]
 }
 task look() after more {
   emit out.W to "weights.png"
