@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dln.compiler.ir.graph import Graph, Node, ancestors, keep
+from dln.compiler.ir.op import op_of
 from dln.compiler.ir.sizes import BATCH
 from dln.compiler.ir.structure import is_clock, is_param, is_scan, is_size, is_sum
 from dln.compiler.schema.keys import CLOCKS
@@ -39,6 +40,8 @@ def rounds(graph: Graph, value: Node) -> list[Round]:
     depth, added = dict[Node, int](), list[Node]()
     for n in nodes:
         depth[n] = max((depth[o] for o in n.operands), default=0)
+        if depth[n] and op_of(n).is_("symbolic"):  # a derivative goes through the sums below it
+            return []
         if n not in many and not many.isdisjoint(n.operands):
             if not is_sum(n):
                 return []

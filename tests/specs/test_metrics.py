@@ -151,3 +151,26 @@ train read on words stream 7 for 1 epoch {
 def test_tally_adds_up_over_examples(tmp_path: Path) -> None:
     with pytest.raises(DlnError, match="tally adds up over examples"):
         trained(tmp_path, 'check "c" {\n  expect tally([1, 2]) == [1, 2]\n}\n')
+
+
+def test_a_gradient_over_a_part_goes_through_the_sums_in_it(tmp_path: Path) -> None:
+    """By hand, of a line fitted to five points: of the mean, and of the root of it."""
+    text = """data d = rows([[0, 1], [1, 3], [2, 4], [3, 8], [4, 9]]) {
+  x[1] = raw[:1]
+  t = raw[1]
+}
+let f = dense(1)
+train fit on d batch 2 for 1 epoch order file {
+  y = f(x)[0]
+  minimize (y - t)^2 over f with sgd(lr = 0)
+  watch slope = sum(grad(mean(batch: (y - t)^2), f.W)) on d
+  watch root = sum(grad(sqrt(mean(batch: (y - t)^2)), f.b)) on d every 1 epoch
+}
+"""
+    s = trained(tmp_path, text)
+    s.train()
+    x, t = np.arange(5.0), np.array([1.0, 3.0, 4.0, 8.0, 9.0])
+    r = s.params["f.W"][0, 0] * x + s.params["f.b"][0] - t
+    found = s.results["fit"].watch
+    np.testing.assert_allclose(found["slope"], 2 * np.mean(r * x), rtol=1e-12)
+    np.testing.assert_allclose(found["root"], np.mean(r) / np.sqrt(np.mean(r**2)), rtol=1e-12)
