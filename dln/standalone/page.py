@@ -20,7 +20,7 @@ from dln.standalone.frame import header, named, said, spec_lines, tidy
 from dln.standalone.needs import helpers, imports
 from dln.standalone.parts import keys_of
 from dln.standalone.probe_text import ProbeText
-from dln.standalone.program.layout import broken, packed, remark
+from dln.standalone.program.layout import broken, packed, quoted, remark
 from dln.standalone.program.text import WrittenProgram, function_text, ident, table, table_of
 from dln.standalone.refusing import refuse, refuse_applied
 from dln.standalone.task_text import TaskText, task_keys, tasks_of
@@ -183,7 +183,8 @@ class Page:
         yield header("data")
         made = DataText(self.plan, self.parts, self.made, self.wholes)
         if made.base:
-            yield f"\nDATA = Path({dumps(made.base)})  # where the files of the data are"
+            yield "\n# Where the files of the data are."
+            yield from quoted("DATA = Path(", made.base)
         yield from self.programs(ProgramKind.DATA.of(name) for name in made.sets)
         self.folders = made.takes
         yield from made.lines()
