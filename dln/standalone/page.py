@@ -77,7 +77,7 @@ class Page:
             more = {"param": f"cast(param, {real})", "seed": "0", "n": f"len({ports[0]})"}
             call = written.call("some", clocks, **more)
             values = ", ".join(f"left[{dumps(r)}]" for r in applied.results)
-            parts += [f"    left = {call}", f"    return {values}"]
+            parts += [*broken(f"    left = {call}"), f"    return {values}"]
         parts += [header("parameters"), LOADED]
         parts += self.helpers("\n".join(parts))
         body = "\n".join(parts)
