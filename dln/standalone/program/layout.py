@@ -42,6 +42,11 @@ def folded(code: str, opened: int, width: int) -> list[str]:
     return [*rows, row.rstrip()]
 
 
+def within(row: str, width: int = WIDTH) -> list[str]:
+    """A row that stands in brackets, broken at its own operators where it is too long."""
+    return [row] if len(row) <= width else folded(row, len(row) - len(row.lstrip()) - 1, width)
+
+
 def opening(code: str, width: int) -> int | None:
     """Where the first bracket opens that closes beyond the width, those inside of others apart; one
     before it where that is too far to the right."""

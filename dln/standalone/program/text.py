@@ -20,7 +20,7 @@ from dln.compiler.plan import Buffer, Line, Program
 from dln.runtime.device.kernels import KERNELS
 from dln.runtime.execution.sandbox import NAMES
 from dln.standalone.program.joining import Joiner, in_place
-from dln.standalone.program.layout import broken, packed, remark
+from dln.standalone.program.layout import broken, packed, remark, within
 from dln.standalone.program.operations import Act, ProgramReader
 from dln.standalone.program.rolling import rolled
 from dln.standalone.program.terms import call, method, name, named, parsed, replaced, text
@@ -194,7 +194,7 @@ class FunctionText:
             for k, v in pairs
             if isinstance(k, ast.Constant)
         ]
-        lines = [r for row in rows for r in broken(f"{row},")]
+        lines = [x for row in rows for r in broken(f"{row},") for x in within(r)]
         return "\n".join(["    return {", *lines[:-1], f"{lines[-1][:-1]}}}"])
 
     # ---- text ----------------------------------------------------------------------------------
