@@ -1,10 +1,11 @@
 """How many threads the products of a program get, chosen while it runs, by its own times.
 
 One thread is the rule. Several are tried where the other cores have been idle for a moment: some
-runs with one thread and some with all, in turn. If all are quicker they stay, as long as runs take
-what they took then. A pool of threads whose cores are wanted by others can take a hundred times as
-long, for each waits for the last: at the first few milliseconds that are lost so, one thread does
-the work again, and each new trial waits twice as long as the one before.
+runs with one thread and some with all, in turn. If all are quicker they stay, as long as they gain:
+an account is kept of what each run takes less, or more, than one thread did. A pool of threads
+whose cores are wanted by others can take a hundred times as long, for each waits for the last: as
+soon as ten milliseconds more are lost than gained, one thread does the work again, and each new
+trial waits twice as long as the one before.
 
 The bits are those of one thread in any case (`sharing`), so that nothing of this can be seen in
 what is computed, and nothing of it need be repeated.
@@ -23,12 +24,13 @@ IDLE = 0.5  # of each of them, at least, for a trial
 PAUSE, LONGEST = 0.1, 30.0  # seconds until the next trial after a first failure, and at most
 AGAIN, RARELY = 10.0, 100  # seconds, or runs, after which what is in force is tried anew
 REST = 20  # times what a failure has cost, at least, until the next trial
-PAIRS, FEWEST, ENOUGH = 12, 2, 0.02  # runs of each kind in a trial; fewer where they take so long
+BLOCK, PAIRS = 4, 4  # runs of one kind in a row in a trial, of which the first does not count; pairs
+ENOUGH = 0.02  # seconds of runs in a block that may be shorter by one, and of which a pair is enough
 GAIN = 0.95  # of the time of one thread: several must need less
-STALL, SLACK = 4.0, 5e-4  # a run that takes so many times its time and so much more has waited
-LOST = 3e-3  # seconds lost in waiting, within a span, that are too many
-AWAY = 0.02  # seconds between two runs in which others have had cores and caches
-SPAN = 0.25  # seconds of runs between two looks at their mean
+LOST = 0.01  # seconds lost by several threads that are too many, or one run's, which may be more
+SAVED = 0.02  # seconds gained by them that are set against later losses, at most
+STALL = 4.0  # times its usual time: a run that has waited for cores
+AWAY, WAKING = 0.02, 4e-3  # seconds of others between two runs; what those may cost the second one
 
 
 class Pool(Protocol):
@@ -60,6 +62,21 @@ class Pool(Protocol):
         had to wait for cores, and whoever asks is not patient."""
 
 
+class Trial:
+    """Runs with one thread and with several, in blocks in turn; those of the one at hand, and those
+    `counted` of each kind."""
+
+    def __init__(self) -> None:
+        self.many, self.block = False, list[float]()
+        self.counted = list[float](), list[float]()
+
+    def end_block(self) -> None:
+        """Its first run does not count; the next one is of the other kind."""
+        self.counted[self.many].extend(self.block[1:])
+        self.many = not self.many
+        self.block = []
+
+
 class Governor:
     """Runs a program with one thread or with `pool.most`: whichever is quicker, or all of them
     where that is `fixed`. `single` and `shared` count its runs, `why` says what the last choice
@@ -74,9 +91,9 @@ class Governor:
         self._seen: tuple[float, float | None] | None = None
         self._waits = f"with {pool.most} threads a run had to wait for its cores"
         self._end = float("-inf")
-        self._trial: tuple[list[float], list[float]] | None = None
+        self._trial: Trial | None = None
         self._times = (0.0, 0.0)
-        self._span()
+        self._saved = 0.0
 
     def over(self, run: Run) -> Run:
         """A run of the program, governed; it takes and raises what the run does."""
@@ -196,60 +213,63 @@ class Governor:
         elif self.fixed:
             self.many, self._look, self.why = True, float("inf"), "asked for"
         else:
-            self._trial, self._look = ([], []), float("-inf")
+            self._trial, self._look = Trial(), float("-inf")
 
     # ---- a trial -------------------------------------------------------------------------------
 
     def _tried(self, run: Run, clocks: tuple[Any, ...]) -> None:
-        """A run of the trial: one thread and several in turn, of which the first with several
-        wakes them and does not count."""
+        """A run of the trial: some with one thread in a row, then some with several. What comes
+        after the other kind has its numbers in the caches of other cores, and does not count."""
         assert self._trial is not None
-        ones, manies = self._trial
-        many = len(ones) > len(manies)
-        took = self._timed(many, run, clocks)
-        (manies if many else ones).append(took)
-        if not many:
+        trial = self._trial
+        many, block = trial.many, trial.block
+        block.append(self._timed(many, run, clocks))
+        if many and self._wasteful(block):
             return
-        now, usual = self.pool.clock(), median(ones)
-        lost = sum(max(0.0, each - usual) for each in manies)
-        if took > STALL * usual + SLACK + (LOST if len(manies) == 1 else 0):
-            self._drop(now, self._waits, lost)
-        elif len(manies) > PAIRS or (len(manies) > FEWEST and sum(manies) > ENOUGH):
-            self._trial = None
-            self._times = usual, median(manies[1:])
-            ratio = self._times[1] / max(usual, 1e-9)
-            said = f"{self.pool.most} threads take {ratio:.2f} of the time of one"
-            if ratio < GAIN:
-                self.many, self.why = True, said
-                self._look = now + max(AGAIN, RARELY * usual)
-                self._span()
-            else:
-                self._drop(now, said, lost)
+        if len(block) < BLOCK and (len(block) < BLOCK - 1 or sum(block) < ENOUGH):
+            return
+        trial.end_block()
+        ones, manies = trial.counted
+        if many and (len(manies) >= PAIRS * (BLOCK - 1) or sum(manies) > ENOUGH):
+            self._decide(median(ones), manies)
+
+    def _wasteful(self, block: list[float]) -> bool:
+        """Whether a block with several threads has lost so much that nothing more is tried."""
+        assert self._trial is not None
+        usual = median(self._trial.counted[0])
+        lost = sum(max(0.0, each - usual) for each in [*self._trial.counted[1], *block])
+        if lost <= max(LOST, 2 * usual):
+            return False
+        waited = max(block) > STALL * usual
+        why = self._waits if waited else self._said(usual, block)
+        self._drop(self.pool.clock(), why, lost)
+        return True
+
+    def _decide(self, usual: float, manies: Sequence[float]) -> None:
+        self._trial, self._saved, now = None, 0.0, self.pool.clock()
+        self._times = usual, median(manies)
+        self.why = self._said(usual, manies)
+        if self._times[1] < GAIN * usual:
+            self.many, self._look = True, now + max(AGAIN, RARELY * usual)
+        else:
+            self._drop(now, self.why, sum(max(0.0, each - usual) for each in manies))
+
+    def _said(self, usual: float, manies: Sequence[float]) -> str:
+        ratio = median(manies) / max(usual, 1e-9)
+        return f"{self.pool.most} threads take {ratio:.2f} of the time of one"
 
     # ---- with several --------------------------------------------------------------------------
 
-    def _span(self) -> None:
-        self._spent, self._lost, self._done = 0.0, 0.0, 0
-
     def _judge(self, now: float, took: float, fresh: bool) -> None:
         """Whether several threads stay, after a run of theirs. A `fresh` one, before which others
-        have had the cores for a while, has threads to wake and caches to fill: it counts where it
-        takes much longer still."""
-        one, usual = self._times
-        if fresh and took <= STALL * usual + SLACK + LOST:
-            return
-        self._spent += took
-        self._done += 1
-        if took > STALL * usual + SLACK:
-            self._lost += took - usual
-            if self._lost > max(LOST, usual):
-                self._drop(now, self._waits, self._lost)
-        elif self._spent > SPAN:
-            if self._spent > one * self._done:
-                self._drop(now, f"{self.pool.most} threads have become slower than one was")
-            else:
-                self._pause = PAUSE
-            self._span()
+        have had the cores for a while, has threads to wake and caches to fill."""
+        one, many = self._times
+        self._saved = min(SAVED, self._saved + one - (max(0.0, took - WAKING) if fresh else took))
+        if self._saved == SAVED:
+            self._pause = PAUSE
+        elif self._saved < -max(LOST, one):
+            slower = f"{self.pool.most} threads have become slower than one was"
+            self._drop(now, self._waits if took > STALL * many else slower, -self._saved)
 
     def _drop(self, now: float, why: str, lost: float = 0.0) -> None:
         """Back to one thread, and to the next trial after a pause, the longer the more seconds were
@@ -257,7 +277,6 @@ class Governor:
         self.many, self.why, self._trial, self._seen = False, why, None, None
         self._look = now + max(self._pause, REST * lost)
         self._pause = min(2 * self._pause, LONGEST)
-        self._span()
 
 
 def median(seconds: Sequence[float]) -> float:

@@ -19,6 +19,7 @@ import platform
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ SPELLINGS = {
 
 OVERFLOWS = {"x86_64": 0b1101, "AMD64": 0b1101, "aarch64": 0b111, "arm64": 0b111}
 """The flags of overflow, of no number and of a division by zero in a word of <fenv.h>."""
+LINE, STRIPS = 64, 4  # bytes of a line of the cache; strips of a result, at most
 Library = tuple[ctypes.CDLL, str]
 Run = Callable[[], None]
 
@@ -104,12 +106,12 @@ class Blas:
         pieces: dict[Cuts, list[Run]] = {}
 
         def cut(cuts: Cuts) -> None:
-            if cuts not in pieces:
-                pieces[cuts] = self.cut(a, b, scale, out, cuts)
-            for piece in pieces[cuts]:
+            found = pieces.get(cuts)
+            if found is None:
+                found = self.cut(a, b, scale, out, cuts) or [self.single(made)]
+                pieces[cuts] = found
+            for piece in found:
                 piece()
-            if not pieces[cuts]:
-                self.single(made)()
 
         key = None if self.sharing is None else self.sharing.key(self.adder, a, b, out)
         check = guard(a, b, out, SUM, scale)
@@ -137,9 +139,12 @@ class Blas:
         cuts: Cuts, adds: bool = True,
     ) -> list[Run]:  # fmt: skip
         """`gemm` by a call for each piece of the summed axis, where not even the first `adds` if
-        that is said; nothing where the library cannot."""
-        parts = list(zip(cuts, cuts[1:], strict=False))
-        made = [self.prepared(a[:, i:j], b[i:j], scale, out, adds or i > 0) for i, j in parts]
+        that is said, and for each of the strips of the result; nothing where the library cannot."""
+        parts = [(i, j, s) for i, j in pairwise(cuts) for s in strips(*out.shape, out.itemsize)]
+        made = [
+            self.prepared(a[:, i:j], b[i:j, s], scale, out[:, s], adds or i > 0)
+            for i, j, s in parts
+        ]
         return [run for run in made if run is not None] if None not in made else []
 
     def adder(self, a: NDArray[Any], b: NDArray[Any], out: NDArray[Any], cuts: Cuts) -> None:
@@ -245,6 +250,21 @@ def lying(matrix: NDArray[Any]) -> tuple[bytes, int] | None:
     if (down == size or rows == 1) and (columns == 1 or fits(across, rows, size)):
         return b"T", max(rows, across // size if columns > 1 else 1)
     return None
+
+
+def strips(rows: int, columns: int, size: int) -> list[slice]:
+    """The columns of a result that several threads are to compute by one call.
+
+    OpenBLAS deals out the longer side. Where that are the columns, each row is written by all of
+    the threads, and cores that are far from each other lose half a product's time by the lines of
+    the cache in which they meet. Of strips that are no wider than tall the rows are dealt out.
+    """
+    count = -(-columns // max(rows, 1))
+    if not 1 < count <= STRIPS:
+        return [slice(0, columns)]
+    line = LINE // size
+    width = -(-columns // (count * line)) * line
+    return [slice(at, min(at + width, columns)) for at in range(0, columns, width)]
 
 
 def fits(stride: int, count: int, size: int) -> bool:

@@ -99,10 +99,10 @@ class Sharing:
         cuts = None if cut is None or key is None else self.cuts.get(key)
         if cuts is None or cut is None:
             self.alone(run)
-        elif len(cuts) <= 2:
-            run()
-        else:
+        elif cuts:
             cut(cuts)
+        else:
+            run()
         return bool(cuts)
 
     def alone(self, run: Callable[[], None]) -> None:
@@ -324,6 +324,9 @@ class SharedProduct:
             function(a, b, out)
 
         def cut(cuts: Cuts) -> None:
+            if len(cuts) == 2:
+                whole()
+                return
             if cuts not in made:
                 made[cuts] = self.by.pieces(a, b, out, cuts)
             for piece in made[cuts]:

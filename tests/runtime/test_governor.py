@@ -104,15 +104,37 @@ def test_one_hiccup_is_none() -> None:
     machine = Machine()
     governor = Governor(machine)
     machine.train(governor, 1)
-    for n in range(machine.twos + 10, machine.twos + 20_000, 1000):
-        machine.stalls[n] = 3.4e-3
+    for n in range(machine.twos + 10, machine.twos + 20_000, 100):
+        machine.stalls[n] = 8e-3
     machine.train(governor, 5)
     assert governor.threads == 2 and machine.learnt == 1
-    machine.stalls = {machine.twos + 5: 5e-3}
-    machine.train(governor, 0.02)
-    assert governor.threads == 1  # but more is too much, at once
+    machine.stalls = {machine.twos + 5: 0.04}
+    machine.train(governor, 0.05)
+    assert governor.threads == 1  # but more than was saved is too much, at once
     machine.train(governor, 1)
     assert governor.threads == 2 and machine.learnt == 2
+
+
+def test_hiccups_that_cost_more_than_is_gained_are_too_many() -> None:
+    machine = Machine()
+    governor = Governor(machine)
+    machine.train(governor, 1)
+    machine.stalls = dict.fromkeys(range(machine.twos + 10, machine.twos + 2000, 10), 8e-3)
+    machine.train(governor, 0.3)
+    assert governor.threads == 1 and "wait" in governor.why
+
+
+def test_a_hiccup_in_a_trial_does_not_decide_it() -> None:
+    machine = Machine()
+    machine.stalls = {4: 8e-3}
+    governor = Governor(machine)
+    machine.train(governor, 1)
+    assert governor.threads == 2 and machine.learnt == 1
+    machine = Machine()
+    machine.stalls = {1: 6e-3, 4: 8e-3}  # two of them do
+    governor = Governor(machine)
+    machine.train(governor, g.WINDOW + 0.1)
+    assert governor.threads == 1 and "wait" in governor.why
 
 
 def test_a_slow_decline_is_seen() -> None:
@@ -192,7 +214,7 @@ def test_a_choice_outlasts_what_others_do_meanwhile() -> None:
     machine.train(governor, 5)
     assert governor.threads == 2 and machine.learnt == 2
     machine.now += 5.0
-    machine.stalls = {machine.twos + 1: 9e-3}  # more than that is one
+    machine.stalls = {machine.twos + 1: 0.04}  # more than that is one
     governor.over(machine.run)()
     assert governor.threads == 1
 
