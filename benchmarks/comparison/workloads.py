@@ -97,7 +97,8 @@ def lenet(name: str, B: int, infer: bool = False) -> tuple[Work, Least]:
     flops = 2 * B * (first + others if infer else 2 * first + 3 * others)
     active = B * (1024 + 6 * 784 + 6 * 196 + 1600 + 400 + 120 + 84)
     moved = 4 * (active * (2 if infer else 4) + 61_000 * (1 if infer else 3))
-    work = Work(name, "lenet", infer, {"lr": 0.05, "B": B}, params, batches)
+    shards = 1 if infer or B < 64 else 2
+    work = Work(name, "lenet", infer, {"lr": 0.05, "B": B, "S": shards}, params, batches)
     return work, Least(flops, moved, B * (4704 + 1600 + 204))
 
 
@@ -119,7 +120,7 @@ def lstm(name: str, layers: int, size: int, B: int = 50) -> tuple[Work, Least]:
     numbers = sum(a.size for a in params.values())
     moved = 4 * (numbers * 6 + rows * size * layers * 12)
     hyper = {"lr": 2e-3, "rho": 0.95, "eps": 1e-8, "L": layers, "H": size, "V": LETTERS,
-             "T": WINDOW, "B": B}  # fmt: skip
+             "T": WINDOW, "B": B, "S": 2}  # fmt: skip
     work = Work(name, "lstm", False, hyper, params, batches)
     return work, Least(2 * rows * products, moved, rows * size * layers * 5)
 

@@ -20,7 +20,7 @@ from dln.runtime.training.phase_run import begin
 DEALT = False
 SPECS = Path(__file__).parents[1] / "networks"
 
-CONSTANTS = {"lstm": ("L", "H", "B")}
+CONSTANTS = {"lstm": ("L", "H", "B", "S"), "lenet": ("B", "S")}
 FIELDS = {"mlp": ("x", "label"), "lenet": ("image", "label"), "lstm": ("c", "next")}
 NAMES = {
     "mlp": {"W1": "h.W", "b1": "h.b", "W2": "y.W", "b2": "y.b"},
@@ -42,6 +42,8 @@ def version() -> str:
 
 def make(work: Work, variant: str, threads: int) -> Running:
     sizes: dict[str, Any] = {k: work.size(k) for k in CONSTANTS.get(work.kind, ("B",))}
+    if "S" in sizes:  # as many shards as pay with two threads, not more than there may be
+        sizes["S"] = min(sizes["S"], threads)
     spec = dln.load(SPECS / f"{work.kind}.dln", **sizes)
     session = spec.compile().session(seed=0)  # it chooses how many of the threads a step gets
     set_params(session, work)
