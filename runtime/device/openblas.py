@@ -140,7 +140,9 @@ class Blas:
     ) -> list[Run]:  # fmt: skip
         """`gemm` by a call for each piece of the summed axis, where not even the first `adds` if
         that is said, and for each of the strips of the result; nothing where the library cannot."""
-        parts = [(i, j, s) for i, j in pairwise(cuts) for s in strips(*out.shape, out.itemsize)]
+        rows, columns = out.shape
+        across = strips(rows, columns, out.itemsize)
+        parts = [(i, j, s) for i, j in pairwise(cuts) for s in across]
         made = [
             self.prepared(a[:, i:j], b[i:j, s], scale, out[:, s], adds or i > 0)
             for i, j, s in parts
