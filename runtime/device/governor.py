@@ -62,7 +62,7 @@ class Pool(Protocol):
         had to wait for cores, and whoever asks is not patient."""
 
 
-class Trial:
+class Contest:
     """Runs with one thread and with several, in blocks in turn; those of the one at hand, and those
     `counted` of each kind."""
 
@@ -91,7 +91,7 @@ class Governor:
         self._seen: tuple[float, float | None] | None = None
         self._waits = f"with {pool.most} threads a run had to wait for its cores"
         self._end = float("-inf")
-        self._trial: Trial | None = None
+        self._trial: Contest | None = None
         self._times = (0.0, 0.0)
         self._saved = 0.0
 
@@ -213,7 +213,7 @@ class Governor:
         elif self.fixed:
             self.many, self._look, self.why = True, float("inf"), "asked for"
         else:
-            self._trial, self._look = Trial(), float("-inf")
+            self._trial, self._look = Contest(), float("-inf")
 
     # ---- a trial -------------------------------------------------------------------------------
 
