@@ -19,6 +19,7 @@ MOST = 100_000  # characters of a text that is read again
 NAMED = re.compile(r"([A-Za-z_]\w*)\s*=\s*(?!=)")
 ITEM = re.compile(r"(?:let|const|fn|use) |[#}]")  # a line by itself
 CLAUSES = ("for", "every", "over", "with", "within", "by", "on", "as")
+PORT = re.compile(r"\w+(?:\[[^\[\]]*\])?: \w+(?:\([^()]*\))?")  # with its domain
 TAIL = re.compile(r"\s*\{?\s*$")
 
 
@@ -75,6 +76,8 @@ def mistakes(text: str) -> int:
 
 def _ways(span: Span, said: str) -> Iterator[Edit]:
     if (said.isidentifier() and span.text.isalnum()) or not mistakes(f"let a = ({said})\n"):
+        yield Edit(span, said)
+    elif PORT.fullmatch(said) and PORT.fullmatch(span.text):
         yield Edit(span, said)
     elif (named := NAMED.match(said)) is not None:
         yield from _option(span, said, named[1])

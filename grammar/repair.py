@@ -40,6 +40,10 @@ OPERATOR = re.compile(r"->|[-+*/@^]|==|<=|>=|[<>]|(?:and|or)\b")
 ENDS_OPEN = re.compile(r"(?:->|[-+*/@^]|==|<=|>=|[<>]|\b(?:and|or))$")
 ENDS = re.compile(r"\}$|end\w*$|fi$|done$")
 NUMBERED = re.compile(r"=\s*(?:-?\d[\d.]*(?:[eE][-+]?\d+)?|\[[-\d., ]+\]|\"[^\"]*\")\s*$")
+LOST = (  # words that a statement may have lost
+    "minimize", "start", "watch", "checkpoint", "emit", "vary", "report", "split", "param", "hidden"
+)  # fmt: skip
+LOST_HEADS = ("scan", "for")
 LAST_BRACE, OPEN_BRACE = "end with a line }", "end the line with {"
 JOIN_BRACE = "end the line with the { of the line below"
 OPEN_BODY = "end the line with {, and its body with a line }"
@@ -358,6 +362,31 @@ def strange(f: Failure) -> Answer | None:
     listed = f"{', '.join(known)}, and equations: name = value" if inside else ", ".join(known)
     problem = Problem("E107", f"no statement begins with {f.first.value}", f.span(f.first))
     return replace(problem, facts=(f"{where} may stand {listed}",)), panic(f)
+
+
+def wordless(f: Failure, around: str) -> Answer | None:
+    """A statement without the word that it begins with: `e over net with sgd(lr = 0.1)`. `around`
+    is the item that it stands in."""
+    start, text = f.first.start_pos or 0, f.reading.source.text
+    line = text[start:].split("\n")[0].split("#")[0].rstrip()
+    word = f.first.value
+    own = word in f.reading.lexer.keywords and not re.match(r"\w+ in\b", line)
+    if own or not word.isidentifier() or not open_braces(f.state) or len(line) > MOST:
+        return None
+    words = LOST_HEADS if line.endswith("{") else LOST
+    if around == "train" and re.search(rf"\bwatch (?:total )?{word}\b", text):
+        words = (*words, "until")
+    elif around in ("check", "sweep"):
+        words = (*words, "expect")
+    found = [k for k in words if reads(f, f"{k} {line}")]
+    if "scan" in found:
+        found = ["scan" if " in time" in line else "for"]
+    if not 0 < len(found) <= 2:
+        return None
+    message = f"this line lacks its first word: {' or '.join(found)}"
+    span = Span(f.reading.source, start, start + len(line))
+    remedy = f"{found[0]} {line}" if len(found) == 1 else ""
+    return Problem("E114", message, span, remedy=remedy), panic(f)
 
 
 def _begins(f: Failure, kind: str) -> bool:

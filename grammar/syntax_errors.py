@@ -43,6 +43,7 @@ from dln.grammar.repair import (
     reads,
     repaired,
     strange,
+    wordless,
 )
 from dln.grammar.tables import parser_state
 
@@ -57,14 +58,14 @@ def explain(failure: Failure) -> Answer:
     """The problem that a refused token is, and where to go on; None ends the parse."""
     answers: tuple[Callable[[Failure], Mistake | Answer | None], ...] = (
         unclosed, brace, closer, unbalanced, continued, _by_idiom, _by_start, _by_mark, bad,
-        _run_on, _out_of_place, misspelt, strange, _trailing, _reserved, _one_more, _clause,
-        _by_state, _two_values,
+        _wordless, _run_on, _out_of_place, misspelt, strange, _trailing, _reserved, _one_more,
+        _clause, _by_state, _two_values,
     )  # fmt: skip
     for answer in answers:
         found = answer(failure)
         if found:
             told = _told(found, failure) if isinstance(found, Mistake) else found
-            whole = answer in (_by_idiom, continued, unbalanced, _reserved, _out_of_place, strange)
+            whole = answer in WHOLE
             return told if whole else _mended(failure, *told)
     return _mended(failure, *_expected(failure))
 
@@ -205,6 +206,10 @@ def _run_on(f: Failure) -> Mistake | None:
     return mistakes.RUN_ON if starts and f.before and f.takes("_NL") else None
 
 
+def _wordless(f: Failure) -> Answer | None:
+    return wordless(f, _surrounding(f))
+
+
 def _trailing(f: Failure) -> Mistake | None:
     last = f.token.type == "COMMA" and f.reading.following() in ("_NL", "")
     return mistakes.TRAILING if last and (f.takes("_NL") or f.takes("LBRACE")) else None
@@ -330,6 +335,8 @@ def _surrounding(f: Failure) -> str:
             break
     return found
 
+
+WHOLE = (_by_idiom, continued, unbalanced, _reserved, _out_of_place, strange, _wordless)
 
 # ---- everything else ---------------------------------------------------------------------------
 

@@ -118,6 +118,19 @@ def _set_apart(h: Holes) -> str | None:
     return f": minimize loss over net with {h['f'].casefold()}({said or 'lr = 0.1'})"
 
 
+def _set(h: Holes) -> str | None:
+    """`base_lr: 0.01`, of an optimiser, on a line of its own in a phase."""
+    name = OPTIONS.get(h["f"], h["f"])
+    if name not in ("lr", "momentum", "mass", "decay", "b1", "b2", "eps"):
+        return None
+    other = {"lr": "", "mass": "lr = 0.1, ", "momentum": "lr = 0.1, ", "decay": "lr = 0.1, "}
+    name, made = (
+        {"mass": "momentum"}.get(name, name),
+        "adam" if name in ("b1", "b2", "eps") else "sgd",
+    )
+    return f": ... with {made}({other.get(name, '')}{name} = {h['number']})"
+
+
 FIRST = ("glorot", "he", "fan_in", "small", "zero")
 SECTION = "a net is a block, with what flows in and its results in its first line"
 READ = "data come from a reader of a file, and their fields are named in braces"
@@ -168,6 +181,8 @@ ROWS = tuple(
          _clause("batch {} for 10 epochs"), TIME),
         ("E113", "train", "^lr|learning_rate|rate|eta|alpha {sets} {number}",
          lambda h: f": {MINIMIZE.replace('0.1', h['number'])}", RATE),
+        ("E113", "train", "^{f} {sets} {number}", _set,
+         "that is an option of the optimiser, behind with"),
         ("E113", "train", "^metrics|metric|measure|evaluate|report|log|monitor {sets} {rest}",
          ": watch error = argmax(net(x)) != label on mnist_test every 1 epoch", WATCHED),
         ("E113", "train", "^data|dataset|model|on {sets} {rest}",

@@ -28,6 +28,7 @@ INDEX = "the indices of a sum stand before a colon"
 RATE = "a rate that changes is an expression of epoch, update or progress"
 SIGMA = "the logistic function is sigmoid"
 COUNTED = "how many parameters there are is params(net)"
+MET = "no axis is put in: which elements meet is said by indices"
 PARTS = "the parts of data are said where it is declared"
 TRUTH = "there are no words for true and false: a truth is a comparison"
 
@@ -350,6 +351,8 @@ PLACES = (
     ("onehot({a})", "{a}", "the class itself is meant here, not its row of 0 and 1"),
     ("«act = »None|null", "id", "without a function stands id, or nothing"),
     ("«activation = »None|null", "id", "without a function stands id, or nothing"),
+    ("{x}[None|newaxis, :]{reckoned}", ": y[i, j] = x[j] - c[i, j]", MET),
+    ("{x}[:, None|newaxis{inside}]", ": y[i, j] = x[i] - c[j]", MET),
     ("{x}[None|newaxis, :]", "{x}", "all is of one example: there is no axis of the batch to add"),
     ("{x}[np.newaxis, :]", "{x}", "all is of one example: there is no axis of the batch to add"),
     ("concat({all}, axis|dim = {k})", making.joined, JOIN),

@@ -130,16 +130,47 @@ def _stepped(h: Holes) -> str:
     return f"{word} {h['f']} in {first}..{last} by {by}" + " {" * (word == "for")
 
 
+def _inlined(h: Holes) -> str | None:
+    """`fn f(a) { b = 2 * a; return b + 1 }`, as one expression."""
+    lines = [x.split("#")[0].strip() for x in re.split(r"[;\n]", h["steps"])]
+    lines, known = [x for x in lines if x], dict[str, str]()
+    for k, line in enumerate(lines):
+        step = re.fullmatch(r"(?:(?:let|var|const)\s+)?([A-Za-z_]\w*)\s*=(?!=)\s*(.+)", line)
+        last = k == len(lines) - 1
+        if step is None and not last:
+            return None
+        value = step[2] if step else re.sub(r"^return\b\s*", "", line)
+        for name in known:
+            value = re.sub(rf"(?<![\w.]){name}\b", lambda m: known[m[0]], value)
+        value = re.sub(r"\(\(([^()]*)\)\)", r"(\1)", value)
+        if last:
+            return f"fn {h['f']}({h['args']}) = {value}" if len(value) < LONGEST else None
+        plain = re.fullmatch(r"[\w.]+(?:\([^()]*\))?", value)
+        known[step[1] if step else ""] = value if plain else f"({value})"
+    return None
+
+
+def _rows(h: Holes) -> str:
+    """`[1, 2; 3, 4]`, as MATLAB has it."""
+    rows = [
+        re.sub(r"(?<=[\w.])[ \t]+(?=[-\w.])", ", ", row.strip()) for row in h["rowed"].split(";")
+    ]
+    return f"[{', '.join(f'[{row}]' for row in rows if row)}]"
+
+
 def _share(h: Holes) -> str:
     return f"* {h['percent'].rstrip('% ')}"
 
 
+LONGEST = 120  # characters of an expression that is written out
 CLAUSE = "a clause has its word and its value: batch 100"
 LONG = "how long a phase lasts stands in its first line"
 
 ROWS = tuple(
     Idiom(form, here, says, code)
     for code, form, here, says in (
+        ("E110", "^fn {f}({args}) {stepwise}", _inlined, "a function is one expression, after ="),
+        ("E119", "[{rowed}]", _rows, "the rows of a matrix are lists in a list"),
         ("E110", "^let {rest}", _lets, "each let has a line of its own"),
         ("E119", "raw.{f} {g}", "raw.{f}_{g}", "a column is one name, in which blanks are _"),
         ("E119", "^const {f} = {number} {g}{blank}", _unit, "a comment begins with #"),

@@ -70,6 +70,12 @@ def _effect(h: Holes) -> str | None:
     return None if h["g"] in ("fn", "let", "const", "if", "while", "switch") else ""
 
 
+def _given_out(h: Holes) -> str | None:
+    """`tiles(x, 28, 28)` on a line by itself, in a task."""
+    own = re.fullmatch(r"[a-z]\w*", h["g"]) and h["g"] not in ("seed", "fn", "if", "while", "for")
+    return f"emit {h['g']}({h['inside']})" if h["around"] == "task" and own else None
+
+
 def _stacked(h: Holes) -> str | None:
     """`dense(100)` and `dense(10)` on lines of their own in a block, one after the other."""
     head = re.findall(r"block\s+\w+\s*\(\s*(\w+)[^\n]*->\s*(\w+)", h["above"])
@@ -374,6 +380,7 @@ OWN = tuple(
 LAST = (
     Idiom("^{x}.{method}({inside}){blank}", "", EFFECT, "E113"),
     Idiom("^{g}({inside}){calls}{blank}", _stacked, STACKED, "E113"),
+    Idiom("^{g}({inside}){blank}", _given_out, phrases.GIVEN, "E113"),
     Idiom("^{g}({inside}){blank}", _effect, EFFECT, "E113"),
 )
 ROWS = (*slips.ROWS, *guesses.ROWS, *heads.ROWS, *notation.ROWS, *OWN, *phrases.ROWS, *LAST)

@@ -103,10 +103,10 @@ def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
         return ""
     meant, found = meant_at(span), list[tuple[int, int, str]]()
     if scope.space.kind == "phase" and meant in (ANY, RECKONED):
-        from dln.grammar.idioms.names import clock  # late: most names are right
+        from dln.grammar.idioms import wishes  # late: most names are right
 
-        if counted := clock(name):
-            return counted
+        if wished := wishes.in_phase(name, span):
+            return wished
     for level, names in enumerate(_levels(scope)):
         fit = [k for k, to in names.items() if k[0] != "_" and meant.by(known(b, to))]
         hit = nearest(name, fit)

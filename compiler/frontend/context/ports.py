@@ -3,6 +3,7 @@ fits."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import NoReturn, TypeAlias
@@ -65,6 +66,8 @@ def _other_axes(
     _refuse_largest(b, node, wanted)
     given, label = broadcasting.whole_text(span.text), f"is {b.shown(node.type)}"
     remedy = f"flatten({given})" if len(wanted) == 1 < len(found) and span != port else ""
+    if len(wanted) == 3 and len(found) == 1 and (side := _side(b.number(found[0]))):
+        remedy = f"reshape({given}, [1, {side}, {side}])"
     if a_class and len(wanted) == len(found) + 1:
         remedy = f"onehot({given})"
     if a_class:
@@ -73,7 +76,7 @@ def _other_axes(
     else:
         _refuse_untimed(b, node, wanted, span, text, port)
         _refuse_batch(b, node, wanted, span, text, port)
-    facts = _towards(b, node, wanted, given) if not a_class else ()
+    facts = _towards(b, node, wanted, given) if not a_class and not remedy else ()
     stepped = re.search(r"\[\s*\w+\s*-\s*\d+\s*\]$", span.text) is not None
     if stepped and ": class(" in port.text and len(found) == 1 and b.number(found[0]):
         facts = ("of a number for each class one is drawn by ~ categorical(softmax(z)); "
@@ -91,6 +94,12 @@ def _other_axes(
         b.fail("E215", text, drawn, label, (Note(span, "is taken here"),), "", (fact,))
     notes = (Note(port, "the port"),) if port.source is span.source else ()
     b.fail("E215", text, span, label, notes, remedy, facts)
+
+
+def _side(count: int | None) -> int:
+    """How many rows a square picture of so many numbers has; 0 where there is none."""
+    side = math.isqrt(count or 0)
+    return side if side > 2 and side * side == count else 0
 
 
 def _towards(b: Build, node: Node, wanted: Sequence[Size], given: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from dln.compiler.frontend.context import broadcasting, time_axis
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
 from dln.compiler.frontend.context.frame import Drawing, OpenLoop
+from dln.compiler.frontend.context.missing import known
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import whole
 from dln.compiler.frontend.context.values import describe
@@ -86,7 +87,8 @@ def _asked(
         label = "has too many arguments" if given > len(visible) else f"lacks {missing}"
         text = f"{name} takes the visible groups of {made.name}, then the number of steps"
         texts = [broadcasting.whole_text(e.span.text) for e in plain[1 : len(visible) + 1]]
-        texts = [made.path, *texts, *takes[len(texts) : -1], "1"]
+        texts = [made.path, *texts, *(_at_hand(b, scope, g) for g in visible[len(texts) :])]
+        texts.append(named["k"].value.span.text if "k" in named else "1")
         remedy = f"{name}({', '.join(texts)})"
         b.fail("E322", text, expr.span, label, remedy=remedy)
     if steps < 1:
@@ -95,6 +97,16 @@ def _asked(
     start = units_of(b, made, visible, values, expr.span, name)
     clamped = _clamped(b, named["clamp"].value, scope, visible) if "clamp" in named else ()
     return Asked(made, start, steps, frozenset(clamped), expr.span)
+
+
+def _at_hand(b: Build, scope: Scope, group: UnitGroup) -> str:
+    """The one name of a place that a group of units may be given as."""
+    found = [(name, known(b, scope.lookup(name))) for name in dict.fromkeys(scope.visible())]
+    given = {name: v.type for name, v in found if isinstance(v, Node) and "batch" in v.type.running}
+    ranks = {name for name, t in given.items() if len(t.example) == len(group.sizes)}
+    classed = group.classes is not None
+    fit = [name for name in given if name in ranks and classed == (given[name].kind == "index")]
+    return fit[0] if len(fit) == 1 else "..."
 
 
 def _refuse_order(b: Build, expr: s.Call, plain: Sequence[s.Expr], name: str, scope: Scope) -> None:

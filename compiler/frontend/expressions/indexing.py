@@ -119,6 +119,8 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
         fact = f"folds have numbers, where they are declared with brackets: split {body.part}[5]"
         text = f"{body.part} is one part of {body.name}"
         b.fail("E328", text, expr.span, "has no number", facts=(fact,))
+    if isinstance(body, values.Recurrence):
+        _refuse_order(b, body, expr)
     if not isinstance(body, Node):
         b.fail("E328", f"{values.describe(body)} cannot be indexed", expr.span)
     if is_clock(body) and len(expr.indices) == 1:
@@ -127,6 +129,19 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
         node = _report(b, body, expr, scope)
         return node if len(expr.indices) == 1 else _tensor_index(b, node, _rest(expr), scope)
     return _tensor_index(b, body, expr, scope)
+
+
+def _refuse_order(b: Build, body: values.Recurrence, expr: s.Index) -> None:
+    """`h[k, t-1]` for `h[t-1, k]`, of a sequence that is being defined."""
+    texts, t = [i.span.text for i in expr.indices], body.scan.index
+    steps = [text for text in texts if re.search(rf"\b{t}\b", text)]
+    if len(steps) == 1:
+        remedy = f"{body.name}[{', '.join([*steps, *(x for x in texts if x not in steps)])}]"
+        text = f"the first index of {body.name}, which runs over time, is its step"
+        b.fail("E328", text, expr.span, "", (), remedy)
+    fact = f"{body.name}[{t}-1] is what it was in the step before"
+    text = f"the first index of {body.name} is a step of its scan: {t}, or {t}-1"
+    b.fail("E328", text, expr.span, facts=(fact,))
 
 
 def _report(b: Build, clock: Node, expr: s.Index, scope: Scope) -> Node:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import unknown, word
 from dln.compiler.ir.graph import Node
@@ -59,7 +60,9 @@ def option_values(
         found[name] = (expr, scope, expr.span)
     missing = [o.name for o in syntax.options if o.default is None and o.name not in found]
     if missing:
-        remedy = f"{who}({', '.join(f'{m} = ...' for m in missing)})"
+        said = broadcasting.whole_text(span.text).removesuffix(")")
+        said = f"{said}, " if re.fullmatch(rf"{who}\([^();]+", said) else f"{who}("
+        remedy = f"{said}{', '.join(f'{m} = ...' for m in missing)})"
         b.fail("E333", f"{who} needs {', '.join(missing)}", span, "not given", remedy=remedy)
     return found
 
@@ -72,6 +75,9 @@ def _refuse_applied(b: Build, who: str, given: Sequence[s.Arg], scope: Scope, sp
             rest = ", ".join(" ".join(a.span.text.split()) for a in given[1:])
             text = f"{who} is given its options; what it is applied to stands before an arrow"
             remedy = f"({first.id} -> {who}({rest}))"
+            if b.naming.space.kind == "phase":  # made once, and then applied
+                other = next((n for n in ("net", "model") if not scope.lookup(n)), "made")
+                remedy = f"let {other} = {who}({rest}) above it, then {other}({first.id})"
             b.fail("E329", text, span, "", (Note(first.span, "is no option"),), remedy)
 
 

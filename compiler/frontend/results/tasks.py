@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
@@ -99,6 +100,10 @@ def _emission(b: Build, st: s.Emit, scope: Scope) -> Emission:
         text = f"a task writes no {kind or 'file without a suffix'}"
         facts, pictures = (f"it writes {', '.join(FILES)}",), kind in (".jpg", ".jpeg", ".gif")
         remedy = st.span.text.replace(kind, ".png") if kind and pictures else ""
+        if not kind and st.to and not st.to.endswith("/"):
+            drawn = re.match(r"emit (tiles|(?:log_)?plot)\b", st.span.text)
+            ends = ".png" if drawn else ".csv"
+            remedy = st.span.text.replace(f'"{st.to}"', f'"{st.to}{ends}"')
         b.fail("E393", text, st.span, "", (), remedy, facts)
     made = _artefact(b, st, value, kind)
     form = FORMS[made.form]

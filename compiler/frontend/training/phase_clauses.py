@@ -48,7 +48,9 @@ def earlier(b: Build, phases: tuple[s.NameIx, ...], scope: Scope, own: str = "")
         if name not in b.phases.made and name in b.phases.tried:
             raise Poisoned
         if name not in b.phases.made:
-            hint = nearest(name, b.phases.made) or ""
+            hint = nearest(name, b.phases.made) or "".join(
+                [*b.phases.made] * (len(b.phases.made) == 1)
+            )
             above = ", ".join(b.phases.made) or "none"
             facts = () if hint else (f"phases that stand above this one: {above}",)
             text = f"there is no earlier phase {name}"
