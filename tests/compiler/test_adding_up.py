@@ -22,10 +22,10 @@ CASES: list[tuple[str, tuple[int, ...], Any]] = [
 ]
 
 
-def session(equation: str) -> Any:
+def session(equation: str, shape: str = "[3, 4]") -> Any:
     text = (
         f"const step = 2\ndata d = rows({X.reshape(2, -1).tolist()}) {{\n  z[12] = raw\n}}\n"
-        f"block model(z[12]) -> r {{\n  param w = 2\n  x = reshape(z, [3, 4])\n  {equation}\n"
+        f"block model(z[12]) -> r {{\n  param w = 2\n  x = reshape(z, {shape})\n  {equation}\n"
         "  r = sum(sin(y))\n}\nlet net = model()\n"
         "train t on d batch 2 for 1 update dtype float64 {\n"
         "  minimize net(z) over net with sgd(lr = 0.1)\n}\n"
@@ -47,6 +47,23 @@ def test_what_loops_give(text: str, shape: tuple[int, ...], place: Any) -> None:
     np.testing.assert_allclose(s.net(X.reshape(2, -1)), values, rtol=1e-12)
     got = s.grad("t", "net.w", z=X.reshape(2, -1))
     np.testing.assert_allclose(got, np.mean(slopes), rtol=1e-12)
+
+
+@pytest.mark.parametrize("axis", ["", "k, "])
+def test_three_indices_in_one_place(axis: str) -> None:
+    """Pieces that begin at the same place, also where another axis stands before it."""
+    y, dy = np.zeros((2, 3, 5)), np.zeros((2, 3, 5))
+    x = X.reshape(2, 3, 2, 2)
+    for k, i, u, v in product(*map(range, (3, 3, 2, 2))):
+        y[:, k, i + u + v] += 2 * (k + 1) * x[:, i, u, v]
+        dy[:, k, i + u + v] += (k + 1) * x[:, i, u, v]
+    if not axis:
+        y, dy = y[:, :1], dy[:, :1]
+    term = f"w * {'c[k] * ' if axis else ''}x[i, u, v]"
+    s = session(f"c = [1, 2, 3]\n  y[{axis}i + u + v] += {term}", "[3, 2, 2]")
+    np.testing.assert_allclose(s.net(X.reshape(2, -1)), np.sin(y).sum((1, 2)), rtol=1e-12)
+    got = s.grad("t", "net.w", z=X.reshape(2, -1))
+    np.testing.assert_allclose(got, (np.cos(y) * dy).sum((1, 2)).mean(), rtol=1e-12)
 
 
 def test_an_index_in_two_places_is_refused() -> None:

@@ -87,6 +87,10 @@ train read on s batch 2 for 2 epochs {
   z = end(lm(onehot(c)))
   minimize cross_entropy(last(z), label) over lm, end with rmsprop(lr = 0.01)
 }
+train soft on d batch 8 for 2 epochs {
+  z = net(x)
+  minimize total log(sum(batch: exp(z[0] - z[1]))) over net with sgd(lr = 0.1)
+}
 train down on d batch all for 3 updates {
   z = net(x)
   minimize cross_entropy(z, label) over net with lbfgs()
