@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from platform import machine
 from time import perf_counter
@@ -47,24 +47,32 @@ class Limits:
         return least / seconds if seconds else 0.0
 
 
-def limits(device: Device, dtype: str, anew: bool = False, threads: int = 1) -> Limits:
-    """The limits of a device with so many threads; those kept, unless `anew`."""
+def limits(
+    device: Device, dtype: str, anew: bool = False, threads: int = 1, passed: bool = False
+) -> Limits:
+    """The limits of a device with so many threads; those kept, unless `anew`. Where those are known
+    to be `passed`, the machine was busy when they were measured: they are again, and of each the
+    higher one is kept."""
     device.suit(threads)
     try:
-        return _limits(device, dtype, anew)
+        return _limits(device, dtype, anew, passed)
     finally:
         device.suit()
 
 
-def _limits(device: Device, dtype: str, anew: bool) -> Limits:
+def _limits(device: Device, dtype: str, anew: bool, passed: bool) -> Limits:
     what = (device.name, core() or machine(), os.cpu_count(), device.threads, dtype, np.__version__)
     key = " ".join(map(str, what))
     kept = _kept()
-    if not anew and key in kept:
-        return kept[key]
-    kept[key] = measured(device, dtype)
+    before = kept.get(key)
+    if before is not None and not anew and not passed:
+        return before
+    found = measured(device, dtype)
+    if before is not None and passed:
+        found = Limits(*map(max, astuple(before), astuple(found)))
+    kept[key] = found
     _keep(kept)
-    return kept[key]
+    return found
 
 
 def measured(device: Device, dtype: str) -> Limits:

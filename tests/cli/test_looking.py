@@ -194,7 +194,11 @@ def test_time_by_line_of_the_spec(
     assert "limits: 2 GFLOP/s in products, 4 GB/s in caches" in dln(*words).out
     monkeypatch.setattr(limits, "measured", lambda *_: limits.Limits(5e9, 1e9, 1e9, 1e9))
     assert "limits: 2 GFLOP/s" in dln(*words).out  # what was measured is kept
-    assert "limits: 5 GFLOP/s" in dln(*words, "--anew").out
+    monkeypatch.setattr(limits, "measured", lambda *_: limits.Limits(3e9, 1.0, 1.0, 1.0))
+    assert "limits: 3 GFLOP/s" in dln(*words, "--anew").out
+    monkeypatch.setattr(limits, "measured", lambda *_: limits.Limits(2e9, 1e9, 1e9, 1e9))
+    said = dln(*words).out  # a limit that is passed is measured again, and the higher one kept
+    assert "limits: 3 GFLOP/s in products, 1 GB/s" in said
 
 
 # ---- mistakes ------------------------------------------------------------------------------------
