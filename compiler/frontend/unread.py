@@ -46,10 +46,12 @@ def warnings(module: s.Module, others: Iterable[s.Module]) -> Iterator[Problem]:
 
 
 def _parts(item: s.Syntax) -> Iterator[s.Syntax]:
-    """All that an item is made of."""
-    yield item
-    for child in item.children():
-        yield from _parts(child)
+    """All that an item is made of, in the order of its text."""
+    waiting = [item]
+    while waiting:  # no generators in generators: a long sum is as deep as it is long
+        part = waiting.pop()
+        yield part
+        waiting += reversed(tuple(part.children()))
 
 
 def _read(parts: Iterable[s.Syntax]) -> Iterator[str]:

@@ -85,6 +85,7 @@ class Graph:
         self.outputs: dict[Hashable, Node] = {}
         self.asked: frozenset[Node] | None = None
         self.spans: dict[Node, Spans] = {}
+        self._places: dict[Node, dict[Span, None]] = {}  # of nodes that were marked again
         self.names: dict[Node, str] = {}
         self._unique: dict[Content, Node] = {}
         self._nodes: dict[Node, None] = {}
@@ -177,7 +178,11 @@ class Graph:
             if old is None:
                 self.spans[node] = spans
             elif old is not spans:
-                self.spans[node] = tuple(dict.fromkeys(old + spans))
+                places = self._places.get(node) or dict.fromkeys(old)
+                self._places[node] = places
+                if more := [s for s in spans if s not in places]:
+                    places |= dict.fromkeys(more)
+                    self.spans[node] = tuple(places)
         if name is not None:
             self.names.setdefault(node, name)
 

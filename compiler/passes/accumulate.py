@@ -54,6 +54,12 @@ def holds_product(m: Terms, y: Node) -> bool:
     not."""
     if m.shared(y):
         return False
+    if y not in m.adding:  # asked at each node of a long sum
+        m.adding[y] = _holds_product(m, y)
+    return m.adding[y]
+
+
+def _holds_product(m: Terms, y: Node) -> bool:
     if is_accumulation(y) or added_by(y):
         return True
     if (pair := m.scaled(y)) is not None:

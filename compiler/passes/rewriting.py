@@ -26,6 +26,7 @@ from dln.grammar.record import Record
 
 ROUNDS = 20  # sweeps over a graph; a chain of rules that is longer is a loop
 AT_ONE_NODE = 12  # firings in a row at one node, for the same reason
+SHARED = 30  # places of a node that are still told one by one
 BATCH_GUESS = 16  # what an open size counts as where work is compared
 
 
@@ -62,14 +63,17 @@ Pass: TypeAlias = "Callable[[Graph, Log | None], Graph]"
 class Terms(Make):
     """What a rule sees: makes nodes, and answers questions about them.
 
-    `sealed` are the nodes that a `grad` asks for; `uses` counts the readers of a node; `final`
-    says that no `grad` is left.
+    `sealed` are the nodes that a `grad` asks for; `uses` counts the readers of a node; `padded` has
+    the axis of sums of pads, and how wide their terms are together, `adding` which sums hold a
+    product; `final` says that no `grad` is left.
     """
 
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
         self.sealed: set[Node] = set()
         self.uses: dict[Node, int] = {}
+        self.padded: dict[Node, tuple[int, int]] = {}
+        self.adding: dict[Node, bool] = {}
         self.final = True
 
     def has(self, node: Node, op: str) -> bool:
@@ -233,7 +237,10 @@ def sweep(
             made = improve(terms, made, table, log, fired)
             if not final:
                 made = terms.running(made, node.type)
-        terms.uses[made] = terms.uses.get(made, 0) + counts[node]
+        before = terms.uses.get(made, 0)
+        terms.uses[made] = before + counts[node]
+        if made in terms.adding and (before > 1) != terms.shared(made):
+            terms.adding.clear()  # what is read twice is looked into no more
         return made
 
     return rewrite(graph, choose)[0], fired
@@ -287,10 +294,11 @@ def improve(
 
 
 def consumed(graph: Graph, before: Node, after: Node) -> Spans:
-    """The places of what a rule used up: in the pattern, and not in the result."""
+    """The places of what a rule used up: in the pattern, and not in the result. What stands in many
+    places is a number that all of them share: none of them has used it up."""
     kept = {after, *within(after, 3)}
     spans = [graph.spans.get(n, ()) for n in (before, *within(before, 3)) if n not in kept]
-    return tuple(dict.fromkeys(s for places in spans for s in places))
+    return tuple(dict.fromkeys(s for places in spans if len(places) <= SHARED for s in places))
 
 
 def within(node: Node, depth: int) -> Iterable[Node]:

@@ -147,9 +147,32 @@ def window_of_window(m: Terms, node: Node) -> Node | None:
     return m("window", first, **a.attrs)
 
 
+def padded(m: Terms, node: Node) -> tuple[int, int]:
+    """The axis of a pad and how wide it was; of a sum of such, how wide its terms are together.
+    (-1, 0) for what is none."""
+    if m.has(node, "pad"):
+        axis = int(node["axis"])
+        return axis, node.operands[0].type.shape[axis].constant
+    if not m.has(node, "add"):
+        return -1, 0
+    sums = [node]
+    while sums:
+        last = sums[-1]
+        missing = [n for n in last.operands if m.has(n, "add") and n not in m.padded]
+        if missing:
+            sums += missing
+            continue
+        (axis, width), (other, more) = (m.padded.get(n) or padded(m, n) for n in last.operands)
+        m.padded[sums.pop()] = (axis, width + more) if axis == other >= 0 else (-1, 0)
+    return m.padded[node]
+
+
 @rule("add")
 def pads_side_by_side(m: Terms, node: Node) -> Node | None:
     """pad(x) + pad(y) -> concat(x, y), where they lie side by side and leave nothing out"""
+    axis, width = padded(m, node)
+    if axis < 0 or width != node.type.shape[axis].value:
+        return None  # else all terms of a long sum were looked at, at each of its nodes
     terms, sums = [], [node]
     while sums:
         for part in sums.pop().operands:
@@ -157,10 +180,8 @@ def pads_side_by_side(m: Terms, node: Node) -> Node | None:
                 sums.append(part)
             else:
                 terms.append(part)
-    axes = {t["axis"] for t in terms if m.has(t, "pad")}
-    if len(axes) != 1 or not all(m.has(t, "pad") for t in terms):
+    if not all(m.has(t, "pad") and t["axis"] == axis for t in terms):
         return None
-    (axis,) = axes
     terms.sort(key=lambda t: int(t["before"]))
     at: Size | int = 0
     for t in terms:

@@ -57,6 +57,28 @@ train fit on lines batch 5 for 1 epoch {
   minimize mean(cross_entropy(net(c), next)) over net with sgd(lr = 0.01)
 }
 """
+SUMS = """data points = synthetic("gaussians", 2, 2, 60) {
+  x[2] = raw.x
+  label: class(2) = raw.label
+}
+block many(x[2]) -> z[2]: logit {
+  param W[2, 2] ~ glorot(2, 2), V[2, LONG] ~ glorot(LONG, 2)
+  h = W @ x
+  z = V @ [LIST] + SUM
+}
+let net = many()
+train fit on points batch 50 for 1 epoch {
+  minimize cross_entropy(net(x), label) over net with sgd(lr = 0.01)
+}
+"""
+
+
+def long_sums(size: int) -> str:
+    """A long list of entries, whose gradients are put side by side, and a long sum."""
+    listed = ", ".join(f"tanh({k + 1} * h[0])" for k in range(size))
+    summed = " + ".join(f"tanh({k + 1} * h)" for k in range(size))
+    found = SUMS.replace("LONG", str(size)).replace("LIST", listed).replace("SUM", summed)
+    return f"const size = 1\n{found}"
 
 
 def work(text: str, size: int) -> int:
@@ -79,4 +101,11 @@ def work(text: str, size: int) -> int:
 def test_compiling_takes_work_in_line_with_what_there_is(text: str, size: int) -> None:
     work(text, size)  # imports, and what is read once
     once, twice, thrice = (work(text, k * size) for k in (1, 2, 3))
+    assert thrice - twice < 1.02 * (twice - once)
+
+
+def test_long_sums_and_lists_take_work_in_line_with_their_length() -> None:
+    """No rule looks at all of a sum at each of its nodes, and no place is gone through for each."""
+    work(long_sums(3), 1)
+    once, twice, thrice = (work(long_sums(k), 1) for k in (8, 16, 24))
     assert thrice - twice < 1.02 * (twice - once)
