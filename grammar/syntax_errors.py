@@ -311,6 +311,7 @@ def _out_of_place(f: Failure) -> Answer | None:
     )
     other = mistakes.MEANT.get((word, here))
     remedy = f.swapped(other, f.first) if other is not None else ""
+    around = "in a phase expect stands alone" if (word, here) == ("check", "train") else around
     facts = (around,) if around else ()
     return Problem("E108", message, f.span(f.first), remedy=remedy, facts=facts), panic(f)
 

@@ -146,6 +146,8 @@ LAYERS = (
     ("~Dropout|dropout({a})({b})", "dropout({b}, {a})", "dropout is a function: dropout(x, 0.5)"),
     ("«-> »~Dropout({f} = {a})", "dropout({a})", "dropout is a function: x -> dropout(0.5)"),
     ("«-> »~Dropout({a})", "dropout({a})", "dropout is a function: x -> dropout(0.5)"),
+    ("~Dropout|dropout({a}, {b}, {c}{more})", "dropout({a}, {b})",
+     "dropout takes what it leaves out of, and the share; draws follow from the seed of the run"),
     ("~Dropout|dropout({inside})", ": x -> dropout(0.5) -> dense(10), in a block",
      "dropout is a function of what it leaves out of"),
     ("~Embedding({a}, {b}{more})", "embedding({b})",

@@ -15,6 +15,7 @@ MADE = frozenset("dense conv rnn lstm gru max_pool mean_pool".split())
 LAYER = re.compile(r"((?:dense|conv)\([^()]*)\)")
 KEPT = re.compile(r"keepdims? = .*")
 OWN_AXES = frozenset({"", "1", "-1", "axis = 1", "axis = -1", "dim = 1", "dim = -1"})
+OVER_ALL = "what is measured over all examples of the data is standardised(...) or scaled(...)"
 OF_ONE = "all is of one example, without an axis of the batch; others are named: sum(i: W[i, j])"
 
 
@@ -111,3 +112,9 @@ def spaced(h: Holes) -> str:
     """`linspace(a, b, n)` as a list."""
     first, last, n = h["a"].strip(), h["b"].strip(), int(h["k"]) - 1
     return f"[for k in 0..{n}: {first} + k * ({last} - {first}) / {n}]"
+
+
+def of_columns(h: dict[str, str]) -> str | None:
+    """`std(raw[:4])`, in a data set."""
+    raw = re.search(r"\braw\b[\w.]*(?:\[[^\[\]]*\])?", h["a"])
+    return None if raw is None else f": standardised({raw[0]}) for (raw - mean) / deviation"

@@ -28,7 +28,8 @@ OPTIONS = {
     "weight_decay": "decay", "l2": "decay", "beta_1": "b1", "beta1": "b1", "beta_2": "b2",
     "beta2": "b2", "epsilon": "eps", "mu": "momentum",
     "momentum": "mass", "initializer": "init", "weights": "init",
-    "kernel_initializer": "init", "weight_init": "init", "drop_prob": "p",
+    "kernel_initializer": "init", "weight_init": "init", "weight_filler": "init",
+    "kernel_init": "init", "weights_init": "init", "weight_initializer": "init", "drop_prob": "p",
 }  # fmt: skip
 PADDED = "zeros around an image are a border: conv(6, 5, border = 2) has as many rows as x"
 # What is said in other places.
@@ -54,6 +55,17 @@ INSTEAD = {
                  "optimiser of one's own: h = max(min(g, 5), -5)",
     "groups": "maps in groups are a layer of their own: grouped_conv(6, 3, groups = 2), or "
               "depthwise_conv(3), each by itself",
+}  # fmt: skip
+ARGUMENTS = {  # of losses and functions
+    "reduction": "a loss is the mean over the minibatch by itself: minimize total ... adds it up",
+    "from_logits": "cross_entropy takes what softmax has not been applied to, nll what it has",
+    "label_smoothing": "a share e spread over all classes: smoothed_cross_entropy(z, label, e)",
+    "weight": "classes weigh by a factor: minimize balanced(label) * cross_entropy(z, label) over",
+    "ignore_index": "what does not count has the factor 0: (1 if label != 0 else 0) * e",
+    "training": "dropout(x, p) acts only where a phase learns",
+    **dict.fromkeys(("axis", "dim", "keepdim", "keepdims"),
+                    "all is of one example, whose axes are named by indices: sum(i: x[i, j])"),
+    **dict.fromkeys(("rng", "key", "seed"), "draws follow from the seed of the run"),
 }  # fmt: skip
 CLOCKS = {
     **dict.fromkeys("step steps globalstep iteration iterations iter iters niter updates "

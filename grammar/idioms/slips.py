@@ -158,6 +158,14 @@ def _rows(h: Holes) -> str:
     return f"[{', '.join(f'[{row}]' for row in rows if row)}]"
 
 
+def _varied(h: Holes) -> str | None:
+    """`vary lr in [0.1, 0.01] and hidden in [20, 40]`, on a line for each."""
+    parts = re.split(
+        r"\s*(?:,|;|&|\band\b|\bx\b|\*)\s*(?:vary\s+)?(?=[A-Za-z]\w*\s+in\b)", h["rest"]
+    )
+    return "\n".join(f"vary {part.strip()}" for part in parts) if len(parts) > 1 else None
+
+
 def _share(h: Holes) -> str:
     return f"* {h['percent'].rstrip('% ')}"
 
@@ -171,6 +179,7 @@ ROWS = tuple(
     for code, form, here, says in (
         ("E110", "^fn {f}({args}) {stepwise}", _inlined, "a function is one expression, after ="),
         ("E119", "[{rowed}]", _rows, "the rows of a matrix are lists in a list"),
+        ("E114", "^vary {rest}", _varied, "each constant that is varied has a line of its own"),
         ("E110", "^let {rest}", _lets, "each let has a line of its own"),
         ("E119", "raw.{f} {g}", "raw.{f}_{g}", "a column is one name, in which blanks are _"),
         ("E119", "^const {f} = {number} {g}{blank}", _unit, "a comment begins with #"),

@@ -17,7 +17,7 @@ from dln.compiler.frontend.context.values import IndexForm, IndexVar, StepIndex,
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Size
-from dln.grammar.diagnostics import Span
+from dln.grammar.diagnostics import Note, Span
 from dln.grammar.syntax import Index
 
 Side = tuple[Value, Span]
@@ -112,6 +112,15 @@ def refuse_unscanned(b: Build, name: str, span: Span) -> None:
         text = "what is defined by its own earlier values stands in a scan"
         remedy = f"scan {step[1]} in time {{\n  {line}\n}}"
         b.fail("E331", text, at, remedy=remedy)
+
+
+def refuse_stepless(b: Build, name: str, span: Span, defined: Span | None) -> None:
+    """`c = f * c[t-1]`, in a scan."""
+    behind = re.match(r"\[\s*(\w+)\s*[-+]\s*\d+\s*[,\]]", span.source.text[span.stop :])
+    if behind is not None and defined is not None and defined.text == name:
+        t, notes = behind[1], (Note(span, "is asked for what it was"),)
+        text = f"{name} is kept from step to step: it has its step where it is defined, and read"
+        b.fail("E331", text, defined, "is of this step only", notes, f"{name}[{t}]")
 
 
 def as_recurrence(name: str, span: Span) -> str:

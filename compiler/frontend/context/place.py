@@ -93,6 +93,10 @@ class Missing:
         """Problems as they are told: of a missing name at the first place, with how many others
         there are; sizes that are not known only where nothing else is wrong."""
         causes = [p for p in found if p.code not in OF_SIZES] or found
+        words = {p.span.line for p in causes if p.code == "E507" and p.span is not None}
+        causes = [
+            p for p in causes if p.code != "E310" or not words & {n.span.line for n in p.notes}
+        ]
         return [self._counted(p) for p in causes]
 
     def _counted(self, found: Problem) -> Problem:

@@ -15,7 +15,7 @@ from dln.compiler.frontend.context.static_values import size
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.sizes import Conflict, Size, Var
-from dln.compiler.ir.structure import bare, is_full_data, is_input, is_state
+from dln.compiler.ir.structure import bare, is_draw, is_full_data, is_input, is_state
 from dln.compiler.ir.tensor_type import IndexAxis, TensorType, spoken
 from dln.compiler.schema.keys import WholeField
 from dln.compiler.schema.records import On
@@ -148,11 +148,25 @@ def fit(
         text = f"{who}, where {', '.join(known)}" if known else who
         if span == port:
             _refuse_promise(b, node, wanted, span, text)
+        _refuse_drawn(b, node, wanted, text, port)
         _refuse_beside(b, node, wanted, span, text, beside)
         b.fail("E216", text, span, f"is {b.shown(node.type)}", notes, "", facts)
 
     for w, f in zip(wanted, found, strict=True):
         b.equate(w, f, span, f"{broadcasting.short(span.text)} is {b.shown(node.type)}", fail)
+
+
+def _refuse_drawn(b: Build, node: Node, wanted: Sequence[Size], text: str, port: Span) -> None:
+    """A draw of another size than what it is given to takes: its line says the size."""
+    numbers, at = [b.number(n) for n in wanted], next(iter(b.graph.spans.get(node, ())), port)
+    said = re.match(r"\s*([A-Za-z]\w*)\[[\d, ]+\]\s*~", at.source.line(at.line))
+    fixed = not any(c.isalpha() for c in port.text.partition("[")[2])
+    if is_draw(node) and said and fixed and None not in numbers and at.source is b.source:
+        notes = (Note(port, "takes this"),)
+        start = at.source.starts[at.line - 1] + said.start(1)
+        place = Span(at.source, start, start + said[0].rindex("]") + 1 - said.start(1))
+        remedy = f"{said[1]}[{', '.join(map(str, numbers))}]"
+        b.fail("E216", text, place, f"is {b.shown(node.type)}", notes, remedy)
 
 
 def _refuse_largest(b: Build, node: Node, wanted: Sequence[Size]) -> None:

@@ -204,6 +204,7 @@ def lookup(b: Build, name: str, span: Span, scope: Scope) -> Value:
         if binding.busy:
             notes = (Note(binding.span, "defined here"),) if binding.span else ()
             counting.refuse_unscanned(b, name, span)
+            counting.refuse_stepless(b, name, span, binding.span)
             text, fact = f"{name} is defined by itself", "an equation may not lead back to itself"
             facts = (fact, f"a value does not change: another has a name of its own, as {name}2")
             if re.fullmatch(r"\w+\[-\d+\]", name):
@@ -264,7 +265,9 @@ def unknown(
     open_ = plain and (not remedy or remedy.startswith(CHOICES))
     facts = missing.ways(b, name, span, scope, not remedy) if open_ and scope else ()
     if kind == "argument" and known and not remedy:  # which is meant, if any, nobody knows
-        facts = (f"{of} takes {', '.join(known)}",)
+        from dln.grammar.idioms import names  # late: most arguments are right
+
+        facts = (f"{of} takes {', '.join(known)}", *filter(None, [names.ARGUMENTS.get(name)]))
     elif len(known) == 1 and not remedy:
         facts = (f"{known[0]} is the only {kind}" + f" of {of}" * bool(of),)
     b.fail("E301", message, at, "unknown", remedy=remedy, facts=facts)

@@ -215,6 +215,10 @@ def _odd_column(b: Build, table: RawTable, f: FieldOf, odd: Oddity, column: int)
     kind = "number" if odd.value is None else "finite number"
     remedy, fact = _instead(table, odd, column, facts)
     text = f'{odd.where}, {place}: "{odd.text}" is not a {kind}'
+    line = re.fullmatch(rf"{f.name}\s*=\s*(raw\S*)", f.span.text)
+    if line is not None and remedy.startswith("onehot("):
+        fact = ("the words of a column are classes, where the field says so",)
+        b.fail("E507", text, f.span, label, (), f"{f.name}: class = {line[1]}", fact)
     b.fail("E507", text, _read_at(f.span, table.written(column), column), label, (), remedy, fact)
 
 

@@ -43,6 +43,7 @@ def option_values(
                 count = f"{len(names)} option{'s' * (len(names) != 1)}" if names else "no options"
                 facts = (f"its options are {', '.join(names)}",) if names else ()
                 remedy = f"{who}()({arg.span.text})" if block and not names else ""
+                facts = ("a block is made first, and then applied",) if remedy else facts
                 if remedy and b.naming.space.kind == "phase":  # made once, and then applied
                     other = next((n for n in ("net", "model") if not scope.lookup(n)), "made")
                     remedy = f"let {other} = {who}() above it, then {other}({arg.span.text})"

@@ -95,7 +95,9 @@ def _refuse_range(b: Build, st: s.Scan) -> None:
         r"\b(time|length|len|T)\b", st.range.span.text
     ):
         text = f"a scan is over all steps of its sequences, and {st.name} counts them from 0"
-        b.fail("E307", text, st.range.span, "is a range", remedy="time")
+        down = re.match(r"\s*\(?(time|length|len|T)\b", st.range.span.text)
+        remedy = "time backwards" if down and not st.backwards else "time"
+        b.fail("E307", text, st.range.span, "is a range", remedy=remedy)
 
 
 def _refuse_ahead(b: Build, st: s.Scan) -> None:

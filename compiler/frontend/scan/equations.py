@@ -90,7 +90,16 @@ def _refuse_first(b: Build, name: str, span: Span | None) -> None:
         if re.fullmatch(r"\s*=\s*0(?:\.0*)?", first[1]):
             fact = "before the first step it is 0 anyway: this line is left out"
             b.fail("E334", text, at, facts=(fact,))
+        if re.search(r"\w\[\s*0\s*[,\]]", first[1]):
+            fact = "the scan gives the first step as well, with 0 before it: this line is left out"
+            b.fail("E334", text, at, facts=(fact,))
         b.fail("E334", text, at, remedy=f"{name}[-1]")
+    if span and (
+        chosen := re.match(rf"{name}\[([^\[\]]*(?:[<>]|[=!]=)[^\[\]]*)\]\s*=\s*(.+)", line)
+    ):
+        text = "a value does not change: a choice says what stands where"
+        fact = f"as in {name} = {chosen[2]} if {chosen[1]} else ..."
+        b.fail("E334", text, span, facts=(fact,))
 
 
 def once(

@@ -94,6 +94,11 @@ class Recurrences:
                 self.lines[name] = line
             else:
                 self.others.append(line)
+        for line in st.body:
+            first = first_value(line.target) if isinstance(line, s.Define) else None
+            if first is not None and first.name in self.lines:
+                text = f"{first} is said once, above the scan: inside it is nothing"
+                b.fail("E374", text, line.span, remedy="put it above the scan")
         self.made: dict[int, dict[str, Node]] = {}
         self.parts = [part for stated in st.body for part in within(stated)]
         self.inside = b.time.in_step

@@ -8,6 +8,7 @@ begin at 0 and go up by 1 is such a form from the start, in an index that does.
 
 from __future__ import annotations
 
+import re
 from typing import NoReturn
 
 from dln.compiler.frontend.context import blaming, counting, lengths
@@ -199,7 +200,8 @@ def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
         for index, c in form.terms:
             if c > 0 and not index.ranged and b.number(index.size) == 0:
                 text = f"there is no window in {short(span.text)}: the axis is one too short"
-                b.fail("E217", text, span, f"this axis has {b.resolve(size)}")
+                text, remedy = _unused(span) or (text, "")
+                b.fail("E217", text, span, f"this axis has {b.resolve(size)}", remedy=remedy)
 
     if lengths.extent(b, size) is None:
         b.owned.requirements.append(some)
@@ -207,6 +209,24 @@ def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
     b.equate(covered, size, span, why, fail)
     if least is None:
         b.equate(lowest, Size(0), span, why, fail)
+
+
+BOUND = re.compile(r"\(\s*((?:[a-z]\w*\s*,\s*)*[a-z]\w*)\s*:")
+
+
+def _unused(span: Span) -> tuple[str, str] | None:
+    """`x[i + u, j + w]` under u and v, of which v does not stand in it."""
+    line, column = span.source.line(span.line), span.column - 1
+    whole = line[line.rfind("[", 0, column) : line.find("]", column)]
+    for bound in BOUND.finditer(line):
+        names, target = re.findall(r"\w+", bound[1]), line.partition("=")[0]
+        idle = [name for name in names if not re.search(rf"\b{name}\b", whole)]
+        known = {*names, *re.findall(r"\w+", target)}
+        other = [p for p in re.findall(r"[a-z]\w*", span.text) if p not in known]
+        if len(idle) == len(other) == 1:
+            text = f"{other[0]} is no index here, and {idle[0]}, which is, does not stand in this"
+            return text, re.sub(rf"\b{other[0]}\b", idle[0], span.text)
+    return None
 
 
 def _arithmetic_of(b: Build, form: IndexForm, whole: int) -> tuple[str, ...]:

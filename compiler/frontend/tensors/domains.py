@@ -87,6 +87,8 @@ def _wrong_domain(b: Build, node: Node, wanted: Domain, span: Span, who: str) ->
     if found.name in ("logit", "real") and wanted.name == "prob":
         squash, text = SQUASHING.get(who.split()[0]), broadcasting.whole_text(span.text)
         remedy = f"{squash}({text})" if squash is not None else remedy
+    if wanted.name == "class" and found.name != "class" and len(node.type.example) == 1:
+        remedy = f"argmax({broadcasting.whole_text(span.text)})"
     if found.name == "class" and wanted.name in ("prob", "binary"):
         pick = "[1]" if b.number(found.size) == 2 and not node.type.example else ""
         remedy = f"onehot({broadcasting.whole_text(span.text)}){pick}"

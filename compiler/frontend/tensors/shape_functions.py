@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from math import prod
+from math import isqrt, prod
 from typing import NoReturn
 
 from dln.compiler.frontend.context import absences, broadcasting, counting, lengths
@@ -200,7 +200,10 @@ def reshape(b: Build, span: Span, x: Value, sizes: Value) -> Node:
     if prod(n or 0 for n in new) != total:
         notes = (Note(b.blame(x, span), f"is {b.shown(node.type)}: {total} numbers"),)
         text = f"{total} numbers do not fit a shape of {prod(n or 0 for n in new)}"
-        b.fail("E202", text, b.blame(sizes, span), f"is {_product(new)}", notes)
+        known, side = [n or 0 for n in new], isqrt(total // (new[0] or 1)) if len(new) == 3 else 0
+        square = side > 1 and known[0] * side * side == total
+        remedy = f"[{known[0]}, {side}, {side}]" if square else ""
+        b.fail("E202", text, b.blame(sizes, span), f"is {_product(new)}", notes, remedy)
     if lengths.uneven(b, node.type) and old != new:
         _refuse_inside(b, span, x, "reshape", "")
     shape = (*node.type.lead, *(Size(n or 0) for n in new))
