@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dln.given import GivenSet
     from dln.grammar import syntax
     from dln.grammar.syntax import Module
-    from dln.runtime.data.fields import Read
+    from dln.runtime.data.raw import Read
     from dln.runtime.session import Session
 
 LONGEST = 60  # characters of a name that is shown

@@ -8,7 +8,7 @@ from typing import Any, cast
 from dln.compiler.plan import Plan
 from dln.compiler.schema import arguments
 from dln.grammar.diagnostics import Fault
-from dln.runtime.data.fields import Read
+from dln.runtime.data.raw import Read
 from dln.runtime.device.device import open_device
 from dln.runtime.ranks.ranks import Ranks
 from dln.runtime.session import Session

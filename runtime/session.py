@@ -24,7 +24,8 @@ from dln.runtime.checkpoint.foreign import Fitted
 from dln.runtime.checkpoint.rundir import LOG, Restored, RunDirectory
 from dln.runtime.data.class_names import class_names, names_for
 from dln.runtime.data.datasets import Datasets
-from dln.runtime.data.fields import Fields, Read
+from dln.runtime.data.fields import Fields
+from dln.runtime.data.raw import Read
 from dln.runtime.device.device import Device
 from dln.runtime.device.source_map import placed, unknown
 from dln.runtime.execution.executable import Executable

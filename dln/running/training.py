@@ -9,7 +9,7 @@ from dln.kept.facts import SpecFacts
 from dln.printing.progress import SmallCurves, progress
 from dln.printing.terminal import Terminal
 from dln.runtime.checkpoint.rundir import Restored, RunDirectory
-from dln.runtime.data.fields import Read
+from dln.runtime.data.raw import Read
 from dln.runtime.footprint.ledger import Moment
 from dln.runtime.footprint.refusing import LINE, Bounds, refuse
 from dln.runtime.footprint.walk import AskedRun

@@ -74,6 +74,10 @@ class Datasets:
                     raise Fault(f"{message}, so its examples are those of the file", remedy, "E557")
         return Datasets(self.fields, {**kept, **(given or {})}, limit)
 
+    def let_go(self) -> None:
+        """Let go of what is needed no more once a phase has its parts."""
+        self.fields.raw.let_go()
+
     def forget(self) -> None:
         """Make fields anew that are standardised or scaled: by other numbers, perhaps."""
         if any(d.measured for d in self.plan.data.values()):

@@ -1,7 +1,6 @@
 """The fields of data sets, made of what their readers give by a program of the plan, and checked.
 
-Problems: those of `readers.validation`, with the number of the example in the file; E557 a file
-that holds another number of examples than it did when the spec was read.
+Problems: those of `readers.validation`, with the number of the example in the file, and of `raw`.
 """
 
 from __future__ import annotations
@@ -26,29 +25,29 @@ from dln.compiler.plan import (
     RawInput,
     Stretch,
 )
-from dln.grammar.diagnostics import DlnError, Fault
+from dln.runtime.data.dealt import Together
 from dln.runtime.data.division import ChosenRows, rows_of
 from dln.runtime.data.mapped_part import MappedPart
 from dln.runtime.data.measures import Moments, Numbers, filled_in
 from dln.runtime.data.part import DataPart, Drawn, Fill
+from dln.runtime.data.raw import BY_ROWS, IN_FILES, RawData, Read
 from dln.runtime.device.device import DeviceArray
 from dln.runtime.device.source_map import placed
 from dln.runtime.execution.executable import Bound
 from dln.runtime.execution.programs import Programs
 from dln.runtime.execution.store import put
-from dln.runtime.readers import handed, readers
+from dln.runtime.ranks.common import Forms, OwnRoom, Room, SharedRoom
+from dln.runtime.readers import readers
 from dln.runtime.readers.binary import cut
 from dln.runtime.readers.dealing import Told, dealt
-from dln.runtime.readers.frames import numbered
 from dln.runtime.readers.given import held, settled
 from dln.runtime.readers.npz.file_rows import FileRows, in_files, mapped_array
 from dln.runtime.readers.tables import in_place
-from dln.runtime.readers.validation import Arrays, Where, check_field, check_fields
+from dln.runtime.readers.validation import Arrays, Where, check_field
 
 CHUNK = 1000  # examples of which fields are drawn at a time
 STILL = 200  # examples turned into fields that stay: so few that their numbers stay in a cache
 Source = Callable[[str, str], "tuple[DataSpec, Fields]"]
-Read = Callable[[DataSource, Stretch | None], dict[str, NDArray[Any]]]
 
 
 class Fields:
@@ -64,8 +63,9 @@ class Fields:
         self.source = source or (lambda data, part: (programs.plan.data[data], self))
         self.programs, self.plan, self.device = programs, programs.plan, programs.device
         self.measured = {} if measured is None else measured
-        self._read = read
-        self._raw: dict[tuple[str, Stretch | None], Arrays] = {}
+        host = self.device.xp is np and not self.handed
+        self.together = Together(lambda: programs.ranks, self.plan, self.measured, host)
+        self.raw = RawData(self.plan, read, self.handed, self.together)
         self._rows: dict[tuple[str, str, int | None], ChosenRows] = {}
         self._classes: dict[str, Told] = {}
 
@@ -102,15 +102,19 @@ class Fields:
         if not told_by or spec.stretch(part) is not None:
             return {}
         if spec.name not in self._classes:
-            fields = [f for f in spec.fields if f.name in told_by]
-            given = self._arrays(spec, ChosenRows(0, spec.count))
-            found = {f.name: np.empty(spec.count, np.int64) for f in fields}
-            for low, values in self._chunks(spec, ProgramKind.LABELS, *given):
-                for f in fields:
-                    chunk = self._checked(spec, f, values[f.name], low, "float64")
-                    found[f.name][low : low + len(chunk)] = chunk
-            self._classes[spec.name] = found
+            self._classes[spec.name] = self.together.first(spec, lambda: self._told(spec))
         return self._classes[spec.name]
+
+    def _told(self, spec: DataSpec) -> Told:
+        """The classes and groups [n] by which a set is divided."""
+        fields = [f for f in spec.fields if f.name in spec.division.told_by]
+        given = self.raw.arrays(spec, ChosenRows(0, spec.count))
+        found = {f.name: np.empty(spec.count, np.int64) for f in fields}
+        for low, values in self._chunks(spec, ProgramKind.LABELS, *given):
+            for f in fields:
+                chunk = self._checked(spec, f, values[f.name], low, "float64")
+                found[f.name][low : low + len(chunk)] = chunk
+        return found
 
     def still(
         self, spec: DataSpec, rows: ChosenRows, dtype: str, names: Collection[str] | None = None
@@ -118,25 +122,26 @@ class Fields:
         """The fields of some examples, [count, *shape] each, on the host, real ones in a precision:
         worked out in chunks and checked, all of them or those of some names. Of what is drawn it is
         one draw. Raises `DlnError` for data that are not as declared."""
-        raw, at = self._arrays(spec, rows)
-        self.check_claims(spec, rows)
         kinds, count = kinds_of(spec, dtype), rows.count
         wanted = [f for f in spec.fields if names is None or f.name in names]
+        forms = {f.name: ((count, *f.shape), kinds[f.name]) for f in wanted}
         if spec.plain and self.handed and not self.stays(spec, rows):
+            self.check_claims(spec, rows)
             return self._as_they_stand(spec, wanted, rows, dtype)
-        done: Arrays = {f.name: np.empty((count, *f.shape), kinds[f.name]) for f in wanted}
-        for low, found in self._chunks(spec, ProgramKind.DATA, raw, at):
-            values = settled(spec.fields, found)
-            for f in wanted:
-                chunk = self._checked(spec, f, values[f.name], rows.numbers(low), dtype)
-                done[f.name][low : low + len(chunk)] = chunk
-        return done
+        room = self._room(spec, forms)
+        for own, raw, at in self._mine(spec, rows, room):
+            for low, found in self._chunks(spec, ProgramKind.DATA, raw, at, own=own):
+                values = settled(spec.fields, found)
+                for f in wanted:
+                    chunk = self._checked(spec, f, values[f.name], rows.numbers(low), dtype)
+                    room.put(f.name, low, chunk)
+        return room.arrays()
 
     def _as_they_stand(
         self, spec: DataSpec, wanted: list[FieldSpec], rows: ChosenRows, dtype: str
     ) -> Arrays:
         """Fields that are arrays as they were handed over: no program is to be run."""
-        raw, at = self._arrays(spec, rows)
+        raw, at = self.raw.arrays(spec, rows)
         kinds = kinds_of(spec, dtype)
         given = {f.name: at.of(raw[str(RawInput(spec.name, f.name))]) for f in spec.fields}
         values = settled(spec.fields, given)
@@ -179,16 +184,10 @@ class Fields:
 
     def visited(self, spec: DataSpec, part: str, rows: ChosenRows) -> DataPart:
         """A part whose fields are drawn at each visit: the first examples are checked."""
-        device, (raw, at) = self.device, self._arrays(spec, rows)
+        device = self.device
         program = self.plan.programs[ProgramKind.DATA.of(spec.name)]
-        given = {b.key: b.kind for b in program.inputs if MeasuredInput.parse(b.key) is None}
-        kinds = {key: "int64" if kind == "index" else program.dtype for key, kind in given.items()}
-        wide = {b.key: b.shape_at(1)[1:] for b in program.inputs}
-        fitting = {key: a if a.shape[1:] == wide[key] else in_place(a, spec.columns, *wide[key])
-                   for key, a in raw.items() if key in kinds}  # fmt: skip
-        arrays = {key: device.array(at.of(fitting[key]), kinds[key]) for key in kinds}
+        arrays = self._raw_of(spec, rows, program)
         source = DataPart(f"{spec.name}.{part}", rows, rows.count, arrays)
-        self.check_claims(spec, rows)
         some = np.arange(min(rows.count, CHUNK))
         few, drawn = device.array(some, "int64"), self._drawer(spec, source)
         found = {key: device.to_host(a) for key, a in drawn(few, 0.0).items()}
@@ -197,15 +196,58 @@ class Fields:
             self._checked(spec, f, found[f.name], rows.numbers(), program.dtype)
         return replace(source, drawn=drawn)
 
+    def _raw_of(self, spec: DataSpec, rows: ChosenRows, program: Program) -> dict[str, DeviceArray]:
+        """What the program of a set takes of some examples, by input, [count, ...] each."""
+        inputs = [b for b in program.inputs if MeasuredInput.parse(b.key) is None]
+        kinds = {b.key: "int64" if b.kind == "index" else program.dtype for b in inputs}
+        wide = {b.key: b.shape_at(1)[1:] for b in inputs}
+        forms = {key: ((rows.count, *wide[key]), kinds[key]) for key in kinds}
+
+        def fitting(a: NDArray[Any], key: str) -> NDArray[Any]:
+            return a if a.shape[1:] == wide[key] else in_place(a, spec.columns, *wide[key])
+
+        if not self.together.shared(spec):
+            raw, at = self.raw.arrays(spec, rows)
+            self.check_claims(spec, rows)
+            found = {key: at.of(fitting(raw[key], key)) for key in kinds}
+            return {key: self.device.array(a, kinds[key]) for key, a in found.items()}
+        room = self._room(spec, forms)
+        for own, raw, at in self._mine(spec, rows, room):
+            for low, high in chunks_of(spec, rows.count, own):
+                for key in kinds:
+                    room.put(key, low, fitting(at.of(raw[key], low, high), key))
+        return room.arrays()
+
     def stays(self, spec: DataSpec, rows: ChosenRows) -> bool:
         """Whether the examples of a set stay in their files."""
-        raw, _ = self._arrays(spec, rows)
-        return any(isinstance(a, FileRows) for a in raw.values())
+        return self.raw.found(spec, rows) == IN_FILES
+
+    # ---- kept by the ranks of a run together ---------------------------------------------------
+
+    def _room(self, spec: DataSpec, forms: Forms) -> Room:
+        """Room for arrays of a set, of all ranks of the machine or of this one."""
+        shared = self.together.shared(spec)
+        return (self.together.room(forms) if shared else None) or OwnRoom(forms)
+
+    def _mine(
+        self, spec: DataSpec, rows: ChosenRows, room: Room
+    ) -> Iterator[tuple[range | None, Arrays, ChosenRows]]:
+        """Which chunks of some examples this rank fills in, if any, out of what, and where in that
+        the examples are. What is asserted of them is checked."""
+        own = None
+        if isinstance(room, SharedRoom):
+            for kind in (ProgramKind.CLAIMS,) * bool(spec.claims) + (ProgramKind.DATA,):
+                self.known(self.programs.executable(kind.of(spec.name)).program)  # by all at once
+            by_rows = self.raw.found(spec, rows) == BY_ROWS
+            own = self.together.chunks(len(chunks_of(spec, rows.count)), by_rows)
+        if own is None or len(own):
+            self.check_claims(spec, rows, own)
+            yield own, *self.raw.arrays(spec, rows)
 
     def looked_up(self, spec: DataSpec, part: str, rows: ChosenRows, dtype: str) -> DataPart:
         """A part whose examples stay in their files, and are looked at and checked when a minibatch
         has them."""
-        raw, at = self._arrays(spec, rows)
+        raw, at = self.raw.arrays(spec, rows)
         name, device = f"{spec.name}.{part}", self.device
         self.check_claims(spec, rows)
         source = MappedPart(name, rows, rows.count, raw, device=device, where=at)
@@ -256,7 +298,7 @@ class Fields:
                     measure = self.plan.data[asked.data].measured[asked.name]
                     spec, fields = self.source(asked.data, measure.part)
                     with placed(self.plan.texts, spec.place):
-                        fields.measure(spec, measure)
+                        fields.together.first(spec, partial(fields.measure, spec, measure))
                 found[b.key] = filled_in(self.measured[name], asked.what)
         return found
 
@@ -264,7 +306,7 @@ class Fields:
         """Go through the part that a value is measured over. Whatever the run is limited to, it is
         measured over all of it."""
         rows = self.rows(spec, measure.part)
-        raw, at = self._arrays(spec, rows)
+        raw, at = self.raw.arrays(spec, rows)
         field = next(f for f in spec.fields if f.name == measure.field)
         ends = str(RawInput(spec.name, field.ends)) if measure.timed and field.ends else ""
         asked = field.changed(shape=measure.shape, domain="real", kind="real", classes=None)
@@ -281,57 +323,19 @@ class Fields:
 
     # ---- read, worked out, checked -------------------------------------------------------------
 
-    def _arrays(self, spec: DataSpec, rows: ChosenRows) -> tuple[Arrays, ChosenRows]:
-        """What the reader of a set gives, by the inputs of its program, and where in that the
-        examples asked for are. A set is read as a whole where a whole part is asked for, as others
-        may be; of fewer examples they alone, where they are a stretch of the file."""
-        start, count = rows.first, rows.count
-        parts = map(spec.stretch, spec.parts)
-        whole = rows.listed is not None or count == spec.count or (start, count) in parts
-        stretch = None if whole else Stretch(start, start + count, spec.count)
-        known = next((s for s in (None, stretch) if (spec.name, s) in self._raw), stretch)
-        if (spec.name, known) not in self._raw:
-            self._raw[spec.name, known] = self._made(spec, known)
-        return self._raw[spec.name, known], rows if known is None else ChosenRows(0, count)
-
-    def _made(self, spec: DataSpec, stretch: Stretch | None) -> Arrays:
-        if spec.reader == "given" and spec.override is None and not self.handed:
-            raise handed.unhanded(spec.source, spec.name)
-        raw = self._read(spec.source, stretch)
-        if spec.reader == "given" and not self.handed:
-            raw = self._fitting(spec, raw)
-        count = len(next(iter(raw.values())))
-        if stretch is None and count != spec.count:
-            message = f"{spec.name} holds {count:,} examples, but held {spec.count:,} before"
-            raise Fault(message, "compile the spec again", "E557")
-        return {str(RawInput(spec.name, key)): a for key, a in raw.items()}
-
-    def _fitting(self, spec: DataSpec, raw: Arrays) -> Arrays:
-        """What a file has for a set that wants to be handed its examples. Raises `DlnError`, with
-        the file's name."""
-        try:
-            names = handed.names_of(spec.source)
-            raw = {k: numbered(a, names.get(k), k) for k, a in raw.items()}
-            return check_fields(spec.raw, raw, f"the data set {spec.name}", self.plan.texts)
-        except DlnError as error:
-            said = (replace(p, message=f"{spec.override}: {p.message}") for p in error.problems)
-            raise DlnError(list(said)) from None
-
     def _chunks(
         self, spec: DataSpec, kind: ProgramKind, raw: Arrays, rows: ChosenRows,
-        at: str | None = None,
+        at: str | None = None, own: range | None = None,
     ) -> Iterator[tuple[int, Arrays]]:  # fmt: skip
-        """The values of a program over some examples, with where each chunk begins: with NumPy the
-        program's own arrays, which hold the next chunk soon. Its memory is given back at the end.
-        """
+        """The values of a program over some examples, with where each chunk begins, all of them or
+        its `own`: with NumPy the program's own arrays, which hold the next chunk soon. Its memory
+        is given back at the end."""
         executable = self.programs.executable(kind.of(spec.name, at))
         clocks, known = self.programs.clocks(executable.program), self.known(executable.program)
-        size = CHUNK if spec.drawn else STILL
-        for low in range(0, rows.count, size):  # a full one first, so that memory is taken once
-            n = min(size, rows.count - low)
-            bound = executable.at(n)
+        for low, high in chunks_of(spec, rows.count, own):  # a full one first, for memory
+            bound = executable.at(high - low)
             for key, target in bound.inputs.items():
-                given = known[key] if key in known else rows.of(raw[key], low, low + n)
+                given = known[key] if key in known else rows.of(raw[key], low, high)
                 if given.shape[1:] != target.shape[1:] and key not in known:
                     given = in_place(given, spec.columns, target.shape[1])  # columns that are read
                 put(self.device, target, given)
@@ -350,18 +354,19 @@ class Fields:
 
     def unchecked(self, spec: DataSpec) -> Iterator[Arrays]:
         """The fields of all examples, some at a time; of what is drawn it is one draw."""
-        given = self._arrays(spec, ChosenRows(0, spec.count))
+        given = self.raw.arrays(spec, ChosenRows(0, spec.count))
         for _, found in self._chunks(spec, ProgramKind.DATA, *given):
             yield settled(spec.fields, {name: array.copy() for name, array in found.items()})
 
-    def check_claims(self, spec: DataSpec, rows: ChosenRows) -> None:
-        """What is asserted inside of fields, before they are made of it. Raises DlnError."""
+    def check_claims(self, spec: DataSpec, rows: ChosenRows, own: range | None = None) -> None:
+        """What is asserted inside of fields, before they are made of it, of all examples or those
+        of some chunks. Raises DlnError."""
         if not spec.claims:
             return
-        raw, at = self._arrays(spec, rows)
+        raw, at = self.raw.arrays(spec, rows)
         ends = [f for f in spec.fields if f.domain == "length"]
         specs = [*(f.changed(name=key) for key, f in spec.claims.items()), *ends]
-        for low, values in self._chunks(spec, ProgramKind.CLAIMS, raw, at):
+        for low, values in self._chunks(spec, ProgramKind.CLAIMS, raw, at, own=own):
             n = len(next(iter(values.values())))
             for f in ends:
                 length = at.of(raw[str(RawInput(spec.name, f.name))], low, low + n)
@@ -373,3 +378,12 @@ class Fields:
 def kinds_of(spec: DataSpec, dtype: str) -> dict[str, str]:
     """The type of each field, real ones in a precision."""
     return {f.name: "int64" if f.kind == "index" else dtype for f in spec.fields}
+
+
+def chunks_of(spec: DataSpec, n: int, own: range | None = None) -> list[tuple[int, int]]:
+    """The chunks of n examples of a set in which fields are made, each from a number up to before
+    another: all, or those of some numbers."""
+    size = CHUNK if spec.drawn else STILL
+    lows = range(0, n, size)
+    some = lows if own is None else lows[own.start : own.stop]
+    return [(low, min(n, low + size)) for low in some]

@@ -41,13 +41,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dln.compiler.plan import FieldSpec
+    from dln.runtime.readers.npz.file_rows import FileRows
 
 DRAWING = 1_000_000  # bytes of a file of drawings
 
 
 @dataclass(frozen=True)
 class Reader:
-    """How a kind of data is read: `probe` from headers, `read` as whole arrays.
+    """How a kind of data is read: `probe` from headers, `read` as whole arrays, by `rows` where
+    there is a way.
 
     `files` says that what is read lies in files, which the arguments name. Options are the settings
     of the reader, or `parameters` that it checks itself; beside them what the compiler has `asked`.
@@ -58,6 +60,7 @@ class Reader:
     files: bool = False
     parameters: bool = False
     asked: tuple[str, ...] = ()
+    rows: Callable[[DataSource, Stretch | None], dict[str, FileRows] | None] | None = None
 
 
 def probe(decl: DataSource) -> Schema:
@@ -79,6 +82,14 @@ def read(decl: DataSource, stretch: Stretch | None = None) -> dict[str, NDArray[
     uint8, indices int64. Raises `Fault` E501 to E511."""
     with readable(decl):
         return reader_of(decl).read(decl, stretch)
+
+
+def by_rows(decl: DataSource, stretch: Stretch | None = None) -> dict[str, FileRows] | None:
+    """The arrays by field of a set that `read` would read whole, still in their files; None where
+    these can only be read whole, or stay in them anyway. Raises `Fault` E501 to E511."""
+    rows = reader_of(decl).rows
+    with readable(decl):
+        return None if rows is None else rows(decl, stretch)
 
 
 def paths(decl: DataSource) -> dict[str, list[Path]]:
@@ -239,6 +250,12 @@ def _npz_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[An
     return reading.read(decl, stretch)
 
 
+def _npz_rows(decl: DataSource, stretch: Stretch | None) -> dict[str, FileRows] | None:
+    from dln.runtime.readers.npz import reading  # late: few sets are npz
+
+    return reading.by_rows(decl, stretch)
+
+
 # ---- pictures ----------------------------------------------------------------------------------
 
 
@@ -270,7 +287,7 @@ READERS: dict[str, Reader] = {
     "given": Reader(handed.probe, handed.read, files=True, parameters=True),
     "idx": Reader(idx_probe, idx_read, files=True),
     "images": Reader(_images_probe, _images_read, files=True, parameters=True),
-    "npz": Reader(_npz_probe, _npz_read, files=True),
+    "npz": Reader(_npz_probe, _npz_read, files=True, rows=_npz_rows),
     "rows": Reader(rows_probe, rows_read),
     "safetensors": Reader(_arrays_probe, _arrays_read, files=True),  # of `load`, not of a data set
     "synthetic": Reader(_synthetic_probe, _synthetic_read, parameters=True),

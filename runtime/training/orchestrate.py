@@ -92,6 +92,7 @@ def _train(
     if not place:
         begin(state, spec)
     trainer = PhaseTrainer(prepared(state, spec, options))
+    options.datasets.let_go()
     if restored is not None and place:
         trainer.restore(place, resuming.kept_of(spec.name, restored.arrays))
         say_mixed(trainer.phase, trainer.result, place.get("length"))

@@ -5,6 +5,7 @@ mlp rbm` trains two of the specs, and writes FILE.RANK.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from hashlib import sha256
@@ -106,6 +107,24 @@ def exchanged(ranks: Any) -> str:
     return failing(ranks)
 
 
+def kept_together(ranks: Any) -> str:
+    """Rows of two arrays that all fill in and see; nothing where the system has no such memory."""
+    forms = {"x": ((9, 70_000), "float32"), "y": ((9,), "int64")}
+    room = Machine(ranks).room(forms)
+    assert room is not None
+    for i in range(ranks.index, 9, ranks.count):
+        room.put("x", i, np.full((1, 70_000), i / 3))
+        room.put("y", i, np.array([i]))
+    found = room.arrays()
+    with pytest.raises(ValueError, match="read-only"):
+        found["y"][0] = 1
+    with pytest.MonkeyPatch.context() as patch:
+        if ranks.index == 0:
+            patch.delattr(os, "memfd_create")
+        assert Machine(ranks).room(forms) is None
+    return f"{found['x'].sum(dtype='float64'):.0f} {found['y'].sum()}"
+
+
 def failing(ranks: Any) -> str:
     """Each rank fails once, the others in the midst of a message; what the others are told."""
     large, heard = np.zeros((2 * ranks.count, 100_000)), ""
@@ -185,7 +204,10 @@ def on_device(comm: Any) -> str:
 
 def main(file: str, *names: str) -> None:
     ranks = Mpi(MPI.COMM_WORLD)
+    if ranks.count > 2:  # the smallest set, too, is kept by all together
+        dealt.LEAST = 0
     found = {"exchanged": exchanged(ranks), **trained(names, MPI.COMM_WORLD)}
+    found["kept"] = kept_together(ranks)
     found["left"] = left(MPI.COMM_WORLD)
     if "mlp" in names and ranks.count == 2:
         found["on device"] = on_device(MPI.COMM_WORLD)
@@ -198,7 +220,9 @@ if __name__ == "__main__":
     import pytest
     from mpi4py import MPI
 
+    from dln.runtime.data import dealt
     from dln.runtime.ranks import exchange
+    from dln.runtime.ranks.common import Machine
     from dln.runtime.ranks.exchange import Mpi
 
     main(*sys.argv[1:])

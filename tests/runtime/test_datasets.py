@@ -11,7 +11,8 @@ from dln.compiler.plan import DataSource, Division, Plan, Portion, ProgramTable,
 from dln.compiler.schema.keys import WholeField
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.data.datasets import Datasets
-from dln.runtime.data.fields import CHUNK, Fields, Read
+from dln.runtime.data.fields import CHUNK, Fields
+from dln.runtime.data.raw import Read
 from dln.runtime.device.host import Host
 from dln.runtime.device.kernels import normal
 from dln.runtime.execution.executable import Executable

@@ -140,6 +140,17 @@ def read(decl: DataSource, stretch: Stretch | None) -> dict[str, Any]:
     return {name: _array(some, low, high) for name, some in found.items()}
 
 
+def by_rows(decl: DataSource, stretch: Stretch | None) -> dict[str, FileRows] | None:
+    """The arrays by name of a set that is read whole, as rows of their files; None where they are
+    packed, or stay in their files anyway."""
+    found = segments(decl)
+    odd = any(m.start is None or m.turned for some in found.values() for m in some)
+    if odd or mapped(decl, found):
+        return None
+    low, high = taken(count_of(found), stretch)
+    return {name: _map(some).part(low, high) for name, some in found.items()}
+
+
 def _map(some: Sequence[Member]) -> FileRows:
     from dln.runtime.readers.npz.file_rows import FileRows  # late: NumPy
 
