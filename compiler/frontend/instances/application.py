@@ -311,7 +311,7 @@ def _result(b: Build, made: Instance, port: s.Port, body: Scope) -> Node:
     if b.time.stepping and "time" in running and not standing.runs(b, node):
         label = f"is {b.shown(node.type)}, which does not run over time"
         b.fail("E214", f"{who}, which runs over time", port.span, label)
-    promises.refuse_timed(b, made, port, node, running, who)
+    promises.refuse_timed(b, made, port, node, running, who, body)
     if "time" in running and lengths.in_step(made) and not b.time.stepping:
         node = _counted_along(b, made, node)
     node = _fitted(b, node, running, sizes, port.span, who, port)

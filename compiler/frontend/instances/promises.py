@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Instance, Scope
 from dln.compiler.frontend.context.ports import Axes
+from dln.compiler.frontend.context.static_values import lookup
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.grammar import syntax as s
@@ -15,16 +16,29 @@ from dln.grammar.diagnostics import Note, Span
 
 
 def refuse_timed(
-    b: Build, made: Instance, port: s.Port, node: Node, running: Axes, who: str
+    b: Build, made: Instance, port: s.Port, node: Node, running: Axes, who: str, body: Scope
 ) -> None:
-    """A sequence for a result that runs over no time, of a block that takes sequences: its last
-    element is meant, or all of it."""
-    takes = any("time" in axes for axes, *_ in made.ports)
-    if takes and "time" in node.type.running and "time" not in running and port.dims:
-        rest = re.sub(r"^\w+\[", lambda m: f"{m[0]}time, ", port.span.text)
-        fact = f"at the end alone it is last({port.name}), under a name of its own"
-        text, label = f"{who}, which runs over no time", f"is {b.shown(node.type)}"
-        b.fail("E214", text, port.span, label, (), rest, (fact,), _lasts(made, port))
+    """A sequence for a result that runs over no time: its last element is meant, or all of it. Only
+    a block that is mapped over time, as what it is given runs over it, gives one."""
+    if "time" not in node.type.running or "time" in running or _is_mapped(b, made, body):
+        return
+    rest = re.sub(r"^\w+\[", lambda m: f"{m[0]}time, ", port.span.text)
+    if not port.dims:
+        rest = re.sub(r"^\w+", lambda m: f"{m[0]}[time]", port.span.text)
+    fact = f"at the end alone it is last({port.name}), under a name of its own"
+    text, label = f"{who}, which runs over no time", f"is {b.shown(node.type)}"
+    b.fail("E214", text, port.span, label, (), rest, (fact,), _lasts(made, port))
+
+
+def _is_mapped(b: Build, made: Instance, body: Scope) -> bool:
+    """Whether what a block is given, or made with, runs over time where no port says so."""
+    if any("time" in axes for axes, *_ in made.ports):
+        return False
+    syntax = made.definition.syntax
+    given = [(body, p.name) for p in syntax.ports]
+    given += [(made.scope, o.name) for o in syntax.options if o.name in made.scope.names]
+    values = (lookup(b, name, syntax.span, scope) for scope, name in given)
+    return any(isinstance(v, Node) and "time" in v.type.running for v in values)
 
 
 def _lasts(made: Instance, port: s.Port) -> tuple[tuple[Span, str], ...]:
