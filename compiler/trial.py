@@ -75,9 +75,12 @@ def _chosen(p: Problem, ways: Sequence[Way], before: set[tuple[str, str]], again
     """A problem with the first remedy after which nothing new is wrong; else with its own, unless
     that is no better at its place than what stands there."""
     kept = p
+    if p.code in SIZED and len(ways) > 1:  # nobody knows which is meant where several would do
+        mending = [w for w in ways if not _worse(again(w.change.changed), before, w)]
+        return mending[0].told if len(mending) == 1 else replace(p, remedy="")
     for way in ways:
         after = again(way.change.changed)
-        if not any(_key(q) not in before or _at_change(q, way) for q in after):
+        if not _worse(after, before, way):
             return way.told
         if way.told is p and p.code in SIZED and _moved(after, before):
             kept = replace(p, remedy="")
@@ -85,6 +88,11 @@ def _chosen(p: Problem, ways: Sequence[Way], before: set[tuple[str, str]], again
         if way.told is p and p.code in GUESSED and any(again_wrong):
             kept = replace(p, remedy="")
     return kept
+
+
+def _worse(after: Sequence[Problem], before: set[tuple[str, str]], way: Way) -> bool:
+    """Whether something new is wrong after a change, or what was put in place."""
+    return any(_key(q) not in before or _at_change(q, way) for q in after)
 
 
 def _moved(after: Sequence[Problem], before: set[tuple[str, str]]) -> bool:

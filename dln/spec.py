@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from dln.runtime.session import Session
 
 LONGEST = 60  # characters of a name that is shown
-# Shipped files that others use; nothing runs in them.
-LIBRARIES = ("std", "lstms", "mnist", "mnist32", "shakespeare")
+STANDARD = "std.dln"  # the library: no file of that name beside a spec takes its place
+LIBRARIES = ("std", "lstms", "mnist", "mnist32", "shakespeare")  # nothing runs in them
 
 
 def specs_folder() -> Path:
@@ -115,11 +115,16 @@ def used_file(path: str, user: Source) -> Source:
 
     folder = Path(user.path).parent
     known = {p.name: p for p in shipped().values()} | {f"std/{p.name}": p for p in _library()}
-    found = folder / path if os.path.lexists(folder / path) else known.get(path)
+    beside = os.path.lexists(folder / path)
+    if path == STANDARD and beside and folder.resolve() != specs_folder().resolve():
+        if f'"{path}"' in user.text:
+            message = f"{path} is the library, which is always there; the file here is not read"
+            raise Fault(message, "give the file another name", "E384")
+        beside = False
+    found = folder / path if beside else known.get(path)
     if found is None:
-        hint = f"{path}.dln" if f"{path}.dln" in known else nearest(path, known) or ""
-        if not hint and os.path.lexists(folder / f"{path}.dln"):
-            hint = f"{path}.dln"
+        there = f"{path}.dln" in known or os.path.lexists(folder / f"{path}.dln")
+        hint = f"{path}.dln" if there else nearest(path, known) or ""
         raise Fault(f'there is no file "{path}"', hint and f'use "{hint}"', "E384")
     if within(found, [folder, specs_folder()]) is None:
         message = f'use "{path}" is a link that leaves the folder of the spec'
@@ -154,10 +159,8 @@ DEFINED = re.compile(r"^(?:fn|block|optimiser) (\w+)", re.MULTILINE)
 @lru_cache(maxsize=1)
 def shelf() -> Mapping[str, str]:
     """In which file of `std/` each definition stands; a file is read when a name of it is used."""
-    found: dict[str, str] = {}
-    for path in _library():
-        found |= dict.fromkeys(DEFINED.findall(read(path).text), f"std/{path.name}")
-    return found
+    files = ((path.name, read(path).text) for path in _library())
+    return {name: f"std/{path}" for path, text in files for name in DEFINED.findall(text)}
 
 
 def _library() -> list[Path]:
@@ -263,9 +266,8 @@ class Spec:
         if data is not None:
             options = {k: v for k, v in vars(self.given_options).items() if k != "handed"}
             more = {**self.data, **arguments.by_name("data", data)}
-            return from_source(self.source, self.name, data=more, **options).compile(
-                backend, dtype, threads, memory_limit, shards=shards
-            )
+            made = from_source(self.source, self.name, data=more, **options)
+            return made.compile(backend, dtype, threads, memory_limit, shards=shards)
         from dln.kept.plans import plan_of  # late: `dln check` compiles nothing
 
         threads = None if threads is None else arguments.whole("threads", threads, 1)
@@ -350,9 +352,7 @@ def load(
     whole_text = isinstance(spec, str) and "\n" in spec
     text = str(spec) if whole_text else arguments.path("the spec", spec, "mlp.dln")
     paths = arguments.by_name("data_paths", {} if data_paths is None else data_paths)
-    data_paths = {
-        name: arguments.path(f"data_paths: {name}", p, "mine.csv") for name, p in paths.items()
-    }
+    paths = {k: arguments.path(f"data_paths: {k}", p, "mine.csv") for k, p in paths.items()}
     for name, value in constants.items():
         if isinstance(value, Mapping) and nearest(name, ["data_paths"]):
             arguments.refuse(f"load takes no {name}", "data_paths=...")
@@ -360,7 +360,7 @@ def load(
     examples = arguments.by_name("data", {} if data is None else data)
     path = Path("text") if whole_text else find(text)
     source = Source("<text>", text) if whole_text else read(path)
-    return from_source(source, path.stem, constants, data_paths, data=examples)
+    return from_source(source, path.stem, constants, paths, data=examples)
 
 
 def from_file(path: Path, given: Settings, functions: bool = False) -> Spec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from dln.compiler.frontend.context.build_context import Binding, BlockDef, Build, Scope, Value
 from dln.compiler.frontend.context.place import poison
@@ -35,8 +36,8 @@ class Files:
     def open(self, source: Source, module: s.Module, trail: list[str]) -> Scope:
         """The scope of a file, over the standard library and the files it uses."""
         b = self.b
-        if not trail and not source.path.endswith(STANDARD):
-            library, definitions = self.load(STANDARD, b.source)
+        if not trail and (found := self._standard(source, module)) is not None:
+            library, definitions = found
             b.built.sources[library.path] = self.library = library
             self.standard = self.scopes[library.path] = Scope(self.outer)
             bind_items(b, definitions.items, self.standard)
@@ -53,6 +54,16 @@ class Files:
         bind_items(b, module.items, scope)
         self.opened.append((source, module, scope))
         return scope
+
+    def _standard(self, source: Source, module: s.Module) -> tuple[Source, s.Module] | None:
+        """The library beneath a spec; None where it is the spec itself."""
+        try:
+            found = self.load(STANDARD, source)
+        except Fault as fault:
+            asked = (i.span for i in module.items if isinstance(i, s.Use) and i.path == STANDARD)
+            raise fault.at(next(asked, None)) from None
+        itself = Path(source.path).name == STANDARD and found[0].text == source.text
+        return None if itself else found
 
     def _from_shelf(self, _: Build, name: str, path: str) -> Value:
         """What a file of the library defines that is read when one of its names is used."""

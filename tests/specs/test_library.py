@@ -12,6 +12,7 @@ import pytest
 
 import dln
 import dln.spec as spec
+from dln.grammar.diagnostics import DlnError, Source
 from dln.running.expectations import verdicts
 
 ROOT = Path(__file__).parents[2]
@@ -110,3 +111,13 @@ def test_only_what_is_used_is_read() -> None:
     assert found == ["std.dln", "convolutions.dln"]
     own = dln.load("block conv1d(x) -> y { y = 2 * x }\nlet net = conv1d()\nlet y = net(3)\n")
     assert [Path(p).name for p in own.model.sources if p.endswith(".dln")] == ["std.dln"]
+
+
+def test_no_file_beside_a_spec_takes_the_place_of_the_library(tmp_path: Path) -> None:
+    """Whatever it is called, also where the spec itself is: `my_std.dln` has one as well."""
+    text = "let net = dense(3)\nlet y = net([1, 2])\n"
+    for name in ("std.dln", "my_std.dln", "net.dln"):
+        (tmp_path / name).write_text(text)
+        assert spec.load(str(tmp_path / name)).model.graph
+    with pytest.raises(DlnError, match="is the library"):
+        spec.from_source(Source(f"{tmp_path}/net.dln", f'use "std.dln"\n{text}'), "net")

@@ -8,12 +8,13 @@ it, up to the outermost call.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from dln.compiler.ir.graph import Node
-from dln.grammar.diagnostics import Note, Problem, Source, Span
+from dln.grammar.diagnostics import DlnError, Note, Problem, Source, Span
 
 OF_DOMAIN = ("E302", "E310", "E311")
 """Faults of what a tensor is: the user's own functions, too, are not to blame for them."""
@@ -71,6 +72,19 @@ class ActiveCall(NamedTuple):
         if found is None or self.body.holds(found.span):  # its own default
             return None
         return found._replace(name=name, call=self.name)
+
+
+def endless(calls: Sequence[ActiveCall], name: str, span: Span) -> DlnError:
+    """Of calls within calls, what it is that calls itself, where it does so first."""
+    names = Counter(c.name for c in calls)
+    again = max(names, key=lambda n: names[n], default=name)
+    places = [c.span for c in calls if c.name == again]
+    at, fact = places[1] if len(places) > 1 else span, ""
+    if at.source.text[: at.start].rstrip().endswith("->"):
+        fact = "as many layers as a number says are a chain: chain([for k in 1..3: dense(m)])"
+    text = f"{again} calls itself without end"
+    facts = (fact,) if fact else ()
+    return DlnError([Problem("E320", text, at, f"{len(calls)} calls deep", facts=facts)])
 
 
 def origins(calls: Sequence[ActiveCall], span: Span, name: str = "") -> list[Argument]:

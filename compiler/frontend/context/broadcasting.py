@@ -17,6 +17,7 @@ from dln.compiler.frontend.context.size_places import (
     SizePlace,
     declared_place,
     declared_sizes,
+    either,
     instead,
     size_place,
 )
@@ -326,6 +327,10 @@ def _refuse_size(
     alone = [is_param(bare(n)) for n in sides]
     which = alone if alone.count(True) == 1 else [at is not None for at in said]
     guilty = which.index(True) if which.count(True) == 1 else _beside_result(said, places[0])
+    if len(unlike) == 1 and guilty is None:
+        ways = either(b, said, [n.type.example[unlike[0]] for n in sides])
+        if ways:
+            b.fail("E202", text, places[1], notes[-1].text, notes[:-1], ways=ways)
     if len(unlike) != 1 or guilty is None or (at := said[guilty]) is None:
         return
     size, other = sides[1 - guilty].type.example[unlike[0]], said[1 - guilty]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from dln.compiler import model
-from dln.compiler.frontend.context.blaming import ActiveCall, Argument, Giving, nothing
+from dln.compiler.frontend.context.blaming import ActiveCall, Argument, Giving, endless, nothing
 from dln.compiler.frontend.context.frame import Drawing, Frame, OpenLoop
 from dln.compiler.frontend.context.outside import Outside
 from dln.compiler.frontend.context.place import SPEC, BuildPlace, Missing, Shared, Space, replace
@@ -384,11 +384,11 @@ class Build(BuildPlace):
     ) -> Iterator[Build]:
         """Inside a function or block that was called at a place. See `blaming.ActiveCall`."""
         if len(self.calls) >= DEEPEST_CALL:
-            self.fail("E320", f"{name} calls itself without end", span, "200 calls deep")
+            raise endless(self.calls, name, span)
         try:
             yield replace(self, calls=(*self.calls, ActiveCall(span, name, body, given)))
         except RecursionError:
-            self.fail("E320", f"{name} calls itself without end", span, "too many calls deep")
+            raise endless(self.calls, name, span) from None
 
     def site(self, path: str) -> str:
         """The place of a draw in an equation at a path. A phase, task or check has its own draws

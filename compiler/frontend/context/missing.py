@@ -24,6 +24,7 @@ from dln.compiler.frontend.context.build_context import (
     Value,
 )
 from dln.compiler.frontend.context.place import Poisoned
+from dln.compiler.frontend.context.size_places import field_elsewhere, in_optimiser
 from dln.compiler.frontend.context.time_axis import step_before
 from dln.compiler.frontend.context.values import (
     CALLABLE,
@@ -179,6 +180,8 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
         and (told := _worked_out(b, name, scope) or _two(b, name, scope))
     ):
         return told
+    if told := in_optimiser(b, name, span):
+        return told
     if re.match(rf"\s*{name}\s*:=", span.source.line(span.line)):
         return (f"what is kept from update to update is a state: state {name} = 0, above it",)
     if _waits(span):
@@ -186,7 +189,7 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
         return (f"{word} sees what is watched: watch {name} = ... every 1 epoch, in the phase",)
     if name == "raw":
         return ("raw is what a file gives, inside of data; elsewhere its fields have their names",)
-    if held := field_elsewhere(b, name):
+    if held := field_elsewhere(b, name, span):
         return held
     if other := _in_phases(b, name):
         return (f"{name} is worked out in {other}: each phase has equations of its own",)
@@ -260,20 +263,6 @@ def _in_phases(b: Build, name: str) -> str:
     """The phase that has an equation of a name, if one has."""
     made = ((key, b.phases.scopes[key][0]) for key in b.phases.made if key in b.phases.scopes)
     return next((key for key, scope in made if name in scope.names), "")
-
-
-def field_elsewhere(b: Build, name: str) -> tuple[str, ...]:
-    """Where a name means something that is only a field of data here."""
-    sets = b.data.declared.values()
-    held = [
-        d.name for d in sets for st in d.body if isinstance(st, s.Field) and st.port.name == name
-    ]
-    if not held:
-        return ()
-    return (
-        f"{name} is a field of {held[0]}, which a phase on it reads example by example; elsewhere "
-        f"{held[0]}.{name} is all of it, {held[0]}.{name}[0] the first",
-    )
 
 
 def _is_block(value: Value | None, emitted: bool) -> bool:

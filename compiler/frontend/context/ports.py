@@ -12,10 +12,17 @@ from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.size_places import instead, size_place
 from dln.compiler.frontend.context.static_values import size
-from dln.compiler.ir.graph import Node
+from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.op import op_of
 from dln.compiler.ir.sizes import Conflict, Size, Var
-from dln.compiler.ir.structure import bare, is_draw, is_full_data, is_input, is_state
+from dln.compiler.ir.structure import (
+    bare,
+    in_step,
+    is_draw,
+    is_full_data,
+    is_input,
+    is_state,
+)
 from dln.compiler.ir.tensor_type import IndexAxis, TensorType, spoken
 from dln.compiler.schema.keys import WholeField
 from dln.compiler.schema.records import On
@@ -68,6 +75,8 @@ def _other_axes(
     remedy = f"flatten({given})" if len(wanted) == 1 < len(found) and span != port else ""
     if len(wanted) == 3 and len(found) == 1 and (side := _side(b.number(found[0]))):
         remedy = f"reshape({given}, [1, {side}, {side}])"
+    ways = _of_maps(b, span, who) if remedy else ()
+    remedy = "" if ways else remedy
     if a_class and len(wanted) == len(found) + 1:
         remedy = f"onehot({given})"
     if a_class:
@@ -93,7 +102,18 @@ def _other_axes(
         label = "is drawn as one number"
         b.fail("E215", text, drawn, label, (Note(span, "is taken here"),), "", (fact,))
     notes = (Note(port, "the port"),) if port.source is span.source else ()
-    b.fail("E215", text, span, label, notes, remedy, facts)
+    b.fail("E215", text, span, label, notes, remedy, facts, ways)
+
+
+def _of_maps(b: Build, span: Span, who: str) -> tuple[tuple[Span, str], ...]:
+    """The layer of the library that is for images where one for vectors stands behind a value:
+    `batch_norm_maps` for `batch_norm`."""
+    name, source = who.split()[0], span.source
+    found = [k for k in b.outside.shelf if k.startswith(f"{name}_")]
+    at = re.compile(rf"->\s*({name})\b").match(source.text, span.stop + 1)
+    if len(found) != 1 or at is None:
+        return ()
+    return ((Span(source, at.start(1), at.end(1)), found[0]),)
 
 
 def _side(count: int | None) -> int:
@@ -134,6 +154,9 @@ def fit(
         if axis not in node.type.running:
             label = f"is {b.shown(node.type)}, which does not run over {axis}"
             facts = (f"what runs over {axis} says so first: x[{axis}, n]",) * (axis == "time")
+            if axis == "time" and any(map(in_step, ancestors([node]))):
+                said = re.sub(r"\[\w+\]", "", broadcasting.whole_text(span.text))
+                facts = (f"a scan has one step at a time; it takes all of {said}, above the scan",)
             b.fail("E214", f"{who}, which runs over {axis}", span, label, facts=facts)
     if len(found) != len(wanted):
         _other_axes(b, node, wanted, span, who, port)

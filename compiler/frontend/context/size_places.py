@@ -19,6 +19,7 @@ from dln.compiler.ir.structure import axis_origins, is_param
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
+CLOCKS = ("epoch", "update", "progress")  # what a phase counts
 MOST = 200  # nodes that are looked at
 
 
@@ -89,6 +90,18 @@ def instead(b: Build, at: SizePlace, size: Size, other: SizePlace | None = None)
     return str(number)
 
 
+def either(
+    b: Build, said: Sequence[SizePlace | None], sizes: Sequence[Size]
+) -> tuple[tuple[Span, str], ...]:
+    """What to write at either of two places whose sizes do not agree, the second first: which of
+    them is wrong what else is said in the spec may tell."""
+    one, other = said
+    if one is None or other is None or one.span == other.span:
+        return ()
+    ways = ((other.span, instead(b, other, sizes[0])), (one.span, instead(b, one, sizes[1])))
+    return ways if all(way for _, way in ways) else ()
+
+
 def const_place(expr: s.Syntax, scope: Scope) -> Span | None:
     """Where the value of a constant is written that stands at a place by its name."""
     binding = scope.lookup(expr.id) if isinstance(expr, s.Name) else None
@@ -137,3 +150,46 @@ def refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
         if b.built.missing.asked(name, text, span):
             raise Poisoned
         b.fail("E301", text, span, "is needed before", facts=(fact,))
+
+
+def of_step(span: Span) -> tuple[tuple[Span, str], ...]:
+    """`h[t]` behind the scan over t that defines it: what is meant is `last(h)`."""
+    source, start = span.source, span.start
+    head = re.search(r"([A-Za-z_]\w*)\[\s*$", source.text[:start])
+    tail = re.match(r"\s*\]", source.text[span.stop :])
+    above = source.text[:start].rpartition("\nblock ")[2]
+    if head is None or tail is None or "\n}" in above:
+        return ()
+    scan = re.search(rf"^ *scan {span.text} in .*?^ *{head[1]}\[{span.text}\]", above, re.M | re.S)
+    if scan is None:
+        return ()
+    return ((Span(source, head.start(), span.stop + tail.end()), f"last({head[1]})"),)
+
+
+def in_optimiser(b: Build, name: str, span: Span) -> tuple[str, ...]:
+    """Where an optimiser has what only a phase knows."""
+    body = b.calls[-1].body if b.calls else None
+    if body is None or not body.holds(span) or not body.text.startswith("optimiser"):
+        return ()
+    if name not in CLOCKS:
+        return ()
+    given = f"{b.calls[-1].name}(lr = 0.1 / (1 + {name}))"
+    return (f"an optimiser counts n, its own updates; {name} is known where it is used: {given}",)
+
+
+def field_elsewhere(b: Build, name: str, span: Span) -> tuple[str, ...]:
+    """Where a name means something that is only a field of data here."""
+    sets = b.data.declared.values()
+    if any(d.span.holds(span) for d in sets if any(_is_field(st, name) for st in d.body)):
+        return (f"{name} is a field that is declared further down: this line goes below it",)
+    held = [d.name for d in sets for st in d.body if _is_field(st, name)]
+    if not held:
+        return ()
+    return (
+        f"{name} is a field of {held[0]}, which a phase on it reads example by example; elsewhere "
+        f"{held[0]}.{name} is all of it, {held[0]}.{name}[0] the first",
+    )
+
+
+def _is_field(st: s.Syntax, name: str) -> bool:
+    return isinstance(st, s.Field) and st.port.name == name

@@ -30,6 +30,8 @@ from dln.compiler.ir.tensor_type import DOMAINS, Domain
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import CHOICES, Note, Span, nearest
 
+MOST_EVEN = 8  # divisors that are listed
+
 
 def static(b: Build, expr: s.Syntax, scope: Scope, what: str) -> Value:
     """A value that must be known when the spec is read."""
@@ -96,6 +98,8 @@ def size(b: Build, expr: s.Expr, scope: Scope, declare: dict[str, Var] | None = 
                 unknown(b, "size", name, at, (), hint=lambda: hint)
         case s.Group(body=body):
             return size(b, body, scope, declare)
+        case s.Binary(op="/", left=left, right=right):
+            _refuse_rest(b, left, right, scope, at)
         case s.Binary(op="+" | "-" | "*" as op, left=left, right=right):
             x, y = size(b, left, scope, declare), size(b, right, scope, declare)
             if op != "*":
@@ -105,6 +109,19 @@ def size(b: Build, expr: s.Expr, scope: Scope, declare: dict[str, Var] | None = 
                     return b.sizes.resolve(other) * number
             b.fail("E211", "a size may be multiplied by a number only", expr.span)
     return _size_of(b, b.evaluate(expr, scope), at)
+
+
+def _refuse_rest(b: Build, left: s.Expr, right: s.Expr, scope: Scope, span: Span) -> None:
+    """A size that is a quotient of two whole numbers, and is none itself."""
+    whole, parts = (whole_number(static(b, e, scope, "a size")) for e in (left, right))
+    if whole is None or parts is None or parts < 1 or whole < 1 or whole % parts == 0:
+        return
+    even = [str(k) for k in range(1, whole + 1) if whole % k == 0]
+    known = f"{whole} / {parts} is no whole number"
+    said = f"{right.span.text} may be {', '.join(even[:-1])} or {even[-1]}" if even[1:] else ""
+    facts = (f"{known}: {said}" if said and len(even) <= MOST_EVEN else known,)
+    text = "a size must be a whole number"
+    b.fail("E212", text, span, f"is {whole / parts:.4g}", facts=facts)
 
 
 def whole_size(b: Build, value: Value, span: Span) -> Size:
@@ -270,7 +287,8 @@ def unknown(
         facts = (f"{of} takes {', '.join(known)}", *filter(None, [names.ARGUMENTS.get(name)]))
     elif len(known) == 1 and not remedy:
         facts = (f"{known[0]} is the only {kind}" + f" of {of}" * bool(of),)
-    b.fail("E301", message, at, "unknown", remedy=remedy, facts=facts)
+    ways = size_places.of_step(at) if open_ else ()
+    b.fail("E301", message, at, "unknown", remedy=remedy, facts=facts, ways=ways)
 
 
 def refuse_idle(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.place import Poisoned
-from dln.compiler.frontend.context.static_values import tensor
+from dln.compiler.frontend.context.static_values import tensor, unknown
 from dln.compiler.frontend.context.values import DataValue, describe
 from dln.compiler.frontend.data import splits
 from dln.compiler.ir.graph import Node
@@ -141,6 +141,8 @@ def _part(b: Build, name: str, own: str, expr: s.Expr, scope: Scope) -> str:
         value = DataValue(name) if part == "all" else splits.part_of(data, part)
         inner.value(part, value, expr.span)
     inner.value(own, DataValue(name), expr.span)
+    if isinstance(expr, s.Name) and expr.id not in inner.names:
+        unknown(b, "part", expr.id, expr.span, splits.known(data), own)
     value = b.evaluate(expr, inner)
     if not isinstance(value, DataValue):
         remedy = f"{splits.known(data)[-1]}[0]" if isinstance(value, list) else ""

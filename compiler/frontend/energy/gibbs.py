@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dln.compiler.frontend.context import broadcasting, time_axis
-from dln.compiler.frontend.context.build_context import Build, Instance, Scope, Value
+from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Scope, Value
 from dln.compiler.frontend.context.frame import Drawing, OpenLoop
 from dln.compiler.frontend.context.missing import known
 from dln.compiler.frontend.context.place import replace
@@ -135,6 +135,11 @@ def machine(b: Build, call: s.Call, scope: Scope, name: str) -> Instance:
                 order = [e, *(a for a in call.arguments if a is not e)]
                 remedy = f"{name}({', '.join(broadcasting.whole_text(a.span.text) for a in order)})"
                 b.fail("E416", f"{name} takes a machine first", call.span, "", (), remedy)
+        parts = made.parts if isinstance(made, Chain) else ()
+        if any(isinstance(p, Instance) and p.groups for p in parts):
+            it = at.text
+            fact = f"machines learn one after another: {it}[0] in one phase, {it}[1] in the next"
+            b.fail("E416", f"{name} takes one machine", at, found, facts=(fact,))
         b.fail("E416", f"{name} takes a machine: an instance of a block with an energy", at, found,
                remedy=f"{name}({TAKES.get(name, 'R, v, k')}) with let R = rbm(500)")  # fmt: skip
     return made

@@ -14,7 +14,13 @@ from typing import Any, NoReturn
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.artefacts import FORMS
 from dln.compiler.frontend.context.build_context import Build, Chain, Scope, Value
-from dln.compiler.frontend.context.values import CALLABLE, Builtin, WholeGradient, describe
+from dln.compiler.frontend.context.values import (
+    CALLABLE,
+    Builtin,
+    DataValue,
+    WholeGradient,
+    describe,
+)
 from dln.compiler.frontend.data import measures
 from dln.compiler.frontend.expressions import (
     emit_functions,
@@ -161,6 +167,8 @@ def _length(b: Build, span: Span, x: Value) -> int:
         if isinstance(x, Node) and "time" in x.type.running:
             b.fail("E302", "length takes a list", span, "is of a sequence", remedy="time")
         facts = ("the size of a tensor is shape(x)[0]",) if isinstance(x, Node) else ()
+        if isinstance(x, DataValue):
+            facts = ("batch all takes all of its examples; shape(d.x)[0] is how many it has",)
         b.fail("E302", "length takes a list", b.blame(x, span), f"is {describe(x)}", facts=facts)
     return len(x)
 

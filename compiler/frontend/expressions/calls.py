@@ -151,8 +151,11 @@ def _for_all(b: Build, name: str, expr: s.Expr, scope: Scope) -> Value:
         remedy = f"{broadcasting.whole_text(expr.span.text)}(epoch)"
         b.fail("E302", f"{name} is a number", expr.span, "is a function", (), remedy)
     if isinstance(value, list):
-        fact = f"{name} that changes is an expression of epoch, update or progress"
-        b.fail("E302", f"{name} is a number", expr.span, f"is {describe(value)}", facts=(fact,))
+        facts = (
+            f"{name} that changes is an expression of epoch, update or progress",
+            "of several parameters each has a line of minimize, with an optimiser of its own",
+        )
+        b.fail("E302", f"{name} is a number", expr.span, f"is {describe(value)}", facts=facts)
     if isinstance(value, Node) and value.type.running:
         ports.refuse_running(b, value, expr.span, name)
     return value
@@ -314,7 +317,9 @@ def _refuse_absent(b: Build, name: str, expr: s.Reduce, axes: Sequence[str], bod
         text = f"nothing here runs over {', '.join(spoken(a) for a in missing)}"
         at = expr.indices[axes.index(missing[0])].span
         notes = (Note(expr.body.span, f"is {b.shown(body.type)}"),)
-        b.fail("E207", text, at, "is reduced over", notes, remedy if same else "")
+        single = not body.type.example and not kept
+        facts = (f"{said} is one number for each example already",) * (single and not same)
+        b.fail("E207", text, at, "is reduced over", notes, remedy if same else "", facts)
 
 
 def _bind_index(b: Build, arg: s.Arg, scope: Scope) -> str:

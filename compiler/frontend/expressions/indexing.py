@@ -12,7 +12,7 @@ from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import lookup, unknown, whole
 from dln.compiler.frontend.data import columns, datasets, raw_tables
 from dln.compiler.frontend.expressions import phase_queries
-from dln.compiler.frontend.instances import instances
+from dln.compiler.frontend.instances import instances, unnamed
 from dln.compiler.frontend.tensors import affine_index, axes, others
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.structure import is_clock
@@ -122,7 +122,8 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
     if isinstance(body, values.Recurrence):
         _refuse_order(b, body, expr)
     if not isinstance(body, Node):
-        b.fail("E328", f"{values.describe(body)} cannot be indexed", expr.span)
+        facts = unnamed.parts_of(body)
+        b.fail("E328", f"{values.describe(body)} cannot be indexed", expr.span, facts=facts)
     if is_clock(body) and len(expr.indices) == 1:
         return _report(b, body, expr, scope)
     if expr.indices and body in b.phases.latest:

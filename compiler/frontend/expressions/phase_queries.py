@@ -30,6 +30,7 @@ from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
 VERBS = ("before", "after", "grad")
+LOSSES = ("loss", "losses", "cost", "train_loss")  # as other tools call it
 COUNTS = ("epochs", "updates", "seconds")
 
 
@@ -55,6 +56,9 @@ def phase_attribute(b: Build, phase: str, name: str, span: Span) -> Value:
             other = f"watch the_{name} = {name} every 1 epoch, in it, gives {phase}.the_{name}"
             asked = f"{phase}.after({name}) is what it is after the last update"
             b.fail("E301", text, span, "is no watch", facts=(other, asked))
+        if name in LOSSES:
+            fact = f"the loss is a watch where it is reported: watch {name} = ... every 1 epoch"
+            b.fail("E301", f"{phase} has no watch {name}", span, "unknown", facts=(fact,))
         unknown(b, "watch or count", name, span, [*watched, *COUNTS, *VERBS], phase)
     return _number(b, PhaseNumber(phase, name), span, _watching(b, phase, name))
 

@@ -127,12 +127,18 @@ def apply_instance(
         ports = ", ".join(p.name for p in syntax.ports)
         remedy = f"{made.path}.up({ports}) for the hidden units, {made.path}.free({ports})"
         text = f"{made.path} is an energy, which has no outputs"
+        call = None
         if len(given) == 1 and span.text.isidentifier():  # in a pipeline
             remedy = f"{span.text}.up"
         elif (call := re.fullmatch(r"([\w.]+)(\(.*\))", span.text)) is not None:
             remedy = f"{call[1]}.up{call[2]}"
         both = f"{made.path}.down({made.path}.up({', '.join(a.text for _, a in given)}))"
         facts = (f"up gives the hidden units, {both} a reconstruction",)
+        head = span.source.text[: span.start]
+        if call is not None and re.search(r"\b(cd|gibbs|log_likelihood)\(\s*$", head):
+            inside = f"{call[1]}, {call[2][1:-1]}"
+            text = "a machine and what it is given stand side by side"
+            b.fail("E415", text, span, "applies it", remedy=inside)
         b.fail("E415", text, span, "is applied", remedy=remedy, facts=facts)
     if len(given) != len(syntax.ports):
         names = ", ".join(p.name for p in syntax.ports) or "nothing"

@@ -33,7 +33,7 @@ from dln.compiler.frontend.context.static_values import (
 )
 from dln.compiler.frontend.context.values import CALLABLE, Function, InstanceVerb, describe
 from dln.compiler.frontend.energy import groups
-from dln.compiler.frontend.instances import application, first_values
+from dln.compiler.frontend.instances import application, first_values, unnamed
 from dln.compiler.frontend.instances.options import option_values
 from dln.compiler.frontend.scan import equations
 from dln.compiler.frontend.tensors import mask_tables
@@ -335,6 +335,9 @@ def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
     meant = [path.removeprefix(f"{made.path}.") for path in deep if path.endswith(f".{low}")]
     meant = meant or [low] * (low != name and low in made.scope.names)
     hint = f"{CHOICES}{', '.join(meant)}" if 1 < len(meant) <= 12 else "".join(meant[:1])
+    facts = () if hint or nearest(name, parts) else unnamed.parts_of(made)
+    if facts:
+        b.fail("E301", f"{made.path} has no part {name}", span, "unknown", facts=facts)
     unknown(b, "part", name, span, parts, made.path, hint=(lambda: hint) if hint else None)
 
 

@@ -28,6 +28,11 @@ def owned_by(b: Build, expr: s.Expr, scope: Scope) -> list[str]:
     if isinstance(expr, s.ListOf) and expr.items and isinstance(expr.items[0], s.Attr):
         return _joined([owned_by(b, item, scope) for item in expr.items])
     _refuse_result(b, expr, scope)
+    if isinstance(expr, s.Binary) and expr.op == "-":
+        whole, less = (set(owned_by(b, e, scope)) for e in (expr.left, expr.right))
+        left = ", ".join(p for p in b.owned.params if p in whole - less)
+        text = "what is learnt is named behind over, and all that is left out is not"
+        b.fail("E337", text, expr.span, "takes some away", remedy=left)
     if isinstance(expr, s.Binary):
         text, remedy = "several stand behind over with commas", expr.span.text
         for part in (f" {expr.op} ", f"{expr.op} ", f" {expr.op}", expr.op):

@@ -194,6 +194,8 @@ def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
         text = f"the windows {short(span.text)} do not fit"
         if len(form.terms) == 1:
             text = f"the index {short(span.text)} does not fit"
+        elif span.source is not b.source and whole is not None:
+            text = _in_numbers(b, form, whole) or text
         b.fail("E217", text, span, label, notes, "", facts)
 
     def some() -> None:
@@ -201,7 +203,12 @@ def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
             if c > 0 and not index.ranged and b.number(index.size) == 0:
                 text = f"there is no window in {short(span.text)}: the axis is one too short"
                 text, remedy = _unused(span) or (text, "")
-                b.fail("E217", text, span, f"this axis has {b.resolve(size)}", remedy=remedy)
+                facts: tuple[str, ...] = ()
+                if span.source is not b.source and (whole := b.number(size)) is not None:
+                    text = f"windows of {whole + 1} do not fit into {whole}"
+                    facts = _ways_out(b, whole, whole + 1, c)
+                label = f"this axis has {b.resolve(size)}"
+                b.fail("E217", text, span, label, remedy=remedy, facts=facts)
 
     if lengths.extent(b, size) is None:
         b.owned.requirements.append(some)
@@ -242,8 +249,23 @@ def _arithmetic_of(b: Build, form: IndexForm, whole: int) -> tuple[str, ...]:
     if len(free) != 1:
         return (f"they reach {rest} of {whole}",)
     step = free[0][1]
+    if whole < rest:
+        return _ways_out(b, whole, rest, step)
     found = f"({whole} - {rest}) / {step} + 1 = {(whole - rest) / step + 1:.4g} windows"
     return (found, *_ways_out(b, whole, rest, step))
+
+
+def _in_numbers(b: Build, form: IndexForm, whole: int) -> str:
+    """What does not fit of a layer of the library, whose equation is not the user's."""
+    free = [c for i, c in form.terms if b.number(i.size) is None]
+    if len(free) != 1 or any(c < 0 for _, c in form.terms):
+        return ""
+    known = [(n, c) for i, c in form.terms if (n := b.number(i.size)) is not None]
+    wide = form.offset + 1 + sum(c * (n - 1) for n, c in known)
+    if whole >= wide:
+        left = (whole - wide) % free[0]
+        return f"windows of {wide}, {free[0]} apart, leave {left} over of {whole}"
+    return f"windows of {wide} do not fit into {whole}"
 
 
 def _ways_out(b: Build, whole: int, wide: int, step: int) -> tuple[str, ...]:

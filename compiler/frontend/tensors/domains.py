@@ -96,6 +96,7 @@ def _wrong_domain(b: Build, node: Node, wanted: Domain, span: Span, who: str) ->
         name = bare(node)["name"]
         remedy = f"declare the field: {name}: binary, which is 0 or 1 as a number"
     facts: tuple[str, ...] = ()
+    ways = _declared_so(b, bare(node), wanted)
     if is_input(bare(node)) and found.name == "real":
         scale = ", scaled to 0..1" if wanted.name == "prob" else ""
         node = bare(node)
@@ -103,12 +104,13 @@ def _wrong_domain(b: Build, node: Node, wanted: Domain, span: Span, who: str) ->
         remedy = f"declare the field: {name}: {asked}{scale}"
         at = next(iter(b.graph.spans.get(node, ())), span)
         line = at.source.line(at.line)
+        units = "a machine of real units has sum((v - a)^2) / 2 in its energy"
         if wanted.name in ("binary", "prob") and "standardised(" in line:
             fact = f"standardised numbers are none; scaled(...), and {name}: prob, lie in 0..1"
-            real = "; a machine of real units has sum((v - a)^2) / 2 in its energy"
-            remedy, facts = "", (fact + real * (wanted.name == "binary"),)
-        elif wanted.name == "binary" and "scaled(" in line:
-            remedy = f"declare the field: {name}: prob, as a probability stands for a bit"
+            remedy, facts = "", (fact, units)[: 1 + (wanted.name == "binary")]
+        elif wanted.name == "binary":
+            fact = f"what lies between 0 and 1 may stand for bits, declared so: {at.text}: prob"
+            remedy, facts = "", (fact, units)
         if wanted.name == "class" and who.split()[0] in LIKELIHOODS:
             facts = (f"of numbers the loss is squared_error(y, {name})",)
             if b.number(wanted.size) == 1:
@@ -119,7 +121,25 @@ def _wrong_domain(b: Build, node: Node, wanted: Domain, span: Span, who: str) ->
     text, label = f"{who} a {wanted.name}, not a {found.name}", broadcasting.domain_text(b, found)
     if wanted.name == "class" and (field := _class_field(b, node, wanted)):
         remedy = field
-    b.fail("E310", text, span, f"is a {label}", _made(b, node, span), remedy, facts)
+    b.fail("E310", text, span, f"is a {label}", _made(b, node, span), remedy, facts, ways)
+
+
+ROW = re.compile(r"(\w+)\s*\[.*?\]\s*=\s*onehot\((.+?)\s+as\s+(class(?:\([^()]*\))?)\)$")
+"""A field that holds a row of 0 and 1 for a class: its name, of what, and which class."""
+
+
+def _declared_so(b: Build, node: Node, wanted: Domain) -> tuple[tuple[Span, str], ...]:
+    """How the field of a data set would be declared so that it is what is asked for: the class
+    itself in place of its row."""
+    at = next(iter(b.graph.spans.get(node, ())), None)
+    if not is_input(node) or at is None or at.source is not b.source:
+        return ()
+    start, line = at.source.starts[at.line - 1], at.source.line(at.line).split("#")[0].rstrip()
+    whole = Span(at.source, start + len(line) - len(line.lstrip()), start + len(line))
+    row = ROW.match(whole.text) if at.start == whole.start else None
+    if wanted.name == "class" and row is not None:
+        return ((whole, f"{row[1]}: {row[3]} = {row[2]}"),)
+    return ()
 
 
 def _class_field(b: Build, node: Node, wanted: Domain) -> str:

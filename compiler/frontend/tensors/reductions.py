@@ -308,6 +308,14 @@ def backwards(b: Build, span: Span, x: Value) -> Node:
     return time_axis.backwards(b, node, span)
 
 
+def _around(at: Span) -> list[Span]:
+    """The call of `last` whose only argument stands at a place."""
+    text = at.source.text
+    before = re.search(r"\blast\(\s*$", text[: at.start])
+    after = re.match(r"\s*\)", text[at.stop :])
+    return [Span(at.source, before.start(), at.stop + after.end())] if before and after else []
+
+
 def last(b: Build, span: Span, x: Value) -> Node:
     """The last element of each sequence."""
     node = as_tensor(b, x, span)
@@ -319,5 +327,6 @@ def last(b: Build, span: Span, x: Value) -> Node:
         at = b.blame(node, span)
         step = re.fullmatch(r"\w+\[\w+\]", at.text) is not None
         facts = (f"{at.text} is the element at the step already",) * step
-        b.fail("E214", "last takes a sequence", at, label, facts=facts)
+        ways = tuple((whole, at.text) for whole in _around(at) if not step)
+        b.fail("E214", "last takes a sequence", at, label, facts=facts, ways=ways)
     return time_axis.final(b, time_axis.time_first(b, node, span), span)
