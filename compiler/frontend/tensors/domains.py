@@ -96,7 +96,6 @@ def _wrong_domain(b: Build, node: Node, wanted: Domain, span: Span, who: str) ->
         name = bare(node)["name"]
         remedy = f"declare the field: {name}: binary, which is 0 or 1 as a number"
     facts: tuple[str, ...] = ()
-    ways = _declared_so(b, bare(node), wanted)
     if is_input(bare(node)) and found.name == "real":
         scale = ", scaled to 0..1" if wanted.name == "prob" else ""
         node = bare(node)
@@ -121,25 +120,7 @@ def _wrong_domain(b: Build, node: Node, wanted: Domain, span: Span, who: str) ->
     text, label = f"{who} a {wanted.name}, not a {found.name}", broadcasting.domain_text(b, found)
     if wanted.name == "class" and (field := _class_field(b, node, wanted)):
         remedy = field
-    b.fail("E310", text, span, f"is a {label}", _made(b, node, span), remedy, facts, ways)
-
-
-ROW = re.compile(r"(\w+)\s*\[.*?\]\s*=\s*onehot\((.+?)\s+as\s+(class(?:\([^()]*\))?)\)$")
-"""A field that holds a row of 0 and 1 for a class: its name, of what, and which class."""
-
-
-def _declared_so(b: Build, node: Node, wanted: Domain) -> tuple[tuple[Span, str], ...]:
-    """How the field of a data set would be declared so that it is what is asked for: the class
-    itself in place of its row."""
-    at = next(iter(b.graph.spans.get(node, ())), None)
-    if not is_input(node) or at is None or at.source is not b.source:
-        return ()
-    start, line = at.source.starts[at.line - 1], at.source.line(at.line).split("#")[0].rstrip()
-    whole = Span(at.source, start + len(line) - len(line.lstrip()), start + len(line))
-    row = ROW.match(whole.text) if at.start == whole.start else None
-    if wanted.name == "class" and row is not None:
-        return ((whole, f"{row[1]}: {row[3]} = {row[2]}"),)
-    return ()
+    b.fail("E310", text, span, f"is a {label}", _made(b, node, span), remedy, facts)
 
 
 def _class_field(b: Build, node: Node, wanted: Domain) -> str:
