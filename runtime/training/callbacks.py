@@ -96,14 +96,15 @@ class Log(Hook):
 
     Its records are numbered from `written` on, so that those after a checkpoint can be dropped.
     `texts` gives the hashes of the programs that are ready; each is written once. Reports go into
-    the `table` too, where there is one.
+    the `table` too, where there is one. Of several `ranks` it says how many they are.
     """
 
     def __init__(
         self, rundir: RunDirectory, written: int = 0,
         texts: Callable[[], Mapping[str, str]] = dict, table: ReportTable | None = None,
+        ranks: int = 1,
     ) -> None:  # fmt: skip
-        self._rundir, self._texts, self._table = rundir, texts, table
+        self._rundir, self._texts, self._table, self._ranks = rundir, texts, table, ranks
         self._known = set[str]()
         self.written = written
 
@@ -122,7 +123,8 @@ class Log(Hook):
         return {"programs": new} if new else {}
 
     def phase_start(self, event: Started) -> None:
-        self._log("start", **vars(event), **self._programs())
+        several = {"ranks": self._ranks} if self._ranks > 1 else {}
+        self._log("start", **vars(event), **several, **self._programs())
 
     def report(self, event: Report) -> None:
         at = {"epoch": event.epoch, "update": event.update, "seconds": round(event.seconds, 3)}

@@ -126,7 +126,7 @@ def _options(
         path = None if restored is None else restored.path
         rundir.go_on_from(path, lambda record: int(record.get("n", -1)) < known)
         table = rundir.table(columns_of(state.plan.phases.values()))
-        log = Log(rundir, known, state.programs.texts, table)
+        log = Log(rundir, known, state.programs.texts, table, state.ranks.count)
         hooks.append(log)
         saver = resuming.Saver(state, rundir, hooks, log)
     return Options(datasets, given.get("epochs"), hooks, given.get("stop"), saver, keep)

@@ -98,10 +98,11 @@ class PhaseTrainer:
         return f"phase {self.spec.name}, update {self.clock.update}, epoch {self.clock.epoch}"
 
     def _failed(self) -> None:
-        """The numbers are left: what they were is kept beside the checkpoints. Of the rows that
-        other ranks keep it has what was there when the ranks last came together."""
+        """The numbers are left: what they were is kept beside the checkpoints. Rows that other
+        ranks keep cannot be asked for any more, and it says so."""
         if self.saver is not None:
-            self.saver.leave(self._at())
+            rows = (*self.spec.kept, *self.spec.carried) if self.state.ranks.count > 1 else ()
+            self.saver.leave(self._at(), tuple(dict.fromkeys(rows)))
 
     @contextmanager
     def _failing(self) -> Iterator[None]:

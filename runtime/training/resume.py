@@ -8,7 +8,7 @@ longer. Faults: E561 a checkpoint that this run cannot go on with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,11 +104,16 @@ class Saver:
         """Log the hash of what the run is now."""
         self.log.weights(phase, update, weights(pack(self.state)[0]))
 
-    def leave(self, phase: PhaseAt) -> None:
-        """Save what failed beside the checkpoints, not among those to resume from, if it can be."""
+    def leave(self, phase: PhaseAt, rows: Sequence[str] = ()) -> None:
+        """Save what failed beside the checkpoints, not among those to resume from, if it can be. Of
+        the states `rows` it has only those of this rank as they were then."""
         with suppress(Fault):
             path = self.rundir.checkpoints / "failed.safetensors"
-            checkpoint.save(path, *pack(self.state, phase))
+            arrays, meta = pack(self.state, phase)
+            checkpoint.save(path, arrays, {**meta, "earlier_rows": list(rows)} if rows else meta)
+            if rows:
+                text = f"{path.name} holds, of {', '.join(rows)}, the rows of other ranks as they"
+                tell(self.hooks, "note", f"{text} were when ranks last came together")
 
 
 # ---- the way back ------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ One launch for each number of ranks does all that can be asked of it; two more a
 killed while they train.
 """
 
+import fcntl
 import json
 import os
 import re
@@ -11,7 +12,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -82,8 +85,8 @@ def alone(kept: Path) -> dict[str, str]:
 def test_ranks_have_the_bits_of_one_process(
     count: int, kept: Path, alone: dict[str, str], tmp_path: Path
 ) -> None:
-    names = list(SPECS) if count > 1 else ["mlp", "rbm"]
-    code, _, err = ended(started(count, str(HERE / "trained.py"), str(tmp_path / "found"), *names))
+    words = [str(HERE / "trained.py"), str(tmp_path / "found"), *SPECS]
+    code, _, err = ended(started(count, *words))
     assert code == 0, err
     found = [json.loads((tmp_path / f"found.{i}").read_text()) for i in range(count)]
     failed = [i for i, mine in enumerate(found) if "on rank" not in mine["left"]]
@@ -126,13 +129,38 @@ def processes_of(mpirun: int) -> list[int]:
     return sorted(int(word) for path in found for word in path.read_text().split())
 
 
-def job(count: int) -> Any:
+@contextmanager
+def terminal() -> Iterator[tuple[int, int]]:
+    """Where keys are typed, and the screen of whoever has it."""
+    keys, screen = os.openpty()
+    try:
+        yield keys, screen
+    finally:
+        os.close(keys)
+
+
+def controlled() -> None:
+    """The screen becomes the terminal of this process."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def shown(keys: int) -> str:
+    """All that is written to a screen, until nobody has it any more."""
+    found = b""
+    with suppress(OSError):
+        while some := os.read(keys, 65536):
+            found += some
+    return found.decode()
+
+
+def job(count: int, **more: Any) -> Any:
     """The script of the page, word for word, of a job that has so many tasks. What it calls is put
     before it in its folder: `mpirun` that takes as many, `dln`, and `scontrol`."""
     script = re.search(r"```bash\n(#!/bin/bash\n# mpi.sh:.*?)```", PAGE, re.S)
     assert script is not None
     Path("mpi.sh").write_text(script[1].replace("--shards 8", "--shards 5"))
-    Path("bin").mkdir()
+    Path("bin").mkdir(exist_ok=True)
     options = f"--oversubscribe --mca mpi_yield_when_idle 1 -n {count}"
     stubs = {"mpirun": f'exec "{MPIRUN}" {options} "$@"', "scontrol": 'echo "scontrol $*"',
              "dln": f'exec "{sys.executable}" -m dln "$@"'}  # fmt: skip
@@ -141,8 +169,10 @@ def job(count: int) -> Any:
         stub.chmod(0o755)
     path = f"{Path('bin').resolve()}:{os.environ['PATH']}"
     env = {**os.environ, **ALLOWED, "PATH": path, "SLURM_JOB_ID": "71"}
-    return subprocess.Popen(["bash", "mpi.sh", "net.dln", "run"], env=env, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(
+        ["bash", "mpi.sh", "net.dln", "run"], env=env, text=True, **{**pipes, **more}
+    )
 
 
 @needs_mpi
@@ -157,6 +187,15 @@ def test_a_run_is_stopped_and_killed_and_goes_on_in_other_numbers(
     code, out, err = ended(first)
     assert code == 130 and out == "scontrol requeue 71\n"
     assert err.count("interrupted in fit, update") == 1 and err.count("go on with") == 1
+    done = saved(Path("run"))
+    with terminal() as (keys, screen):
+        again = job(2, stdin=screen, stdout=screen, stderr=screen, preexec_fn=controlled)
+        os.close(screen)
+        saved(Path("run"), done)
+        os.write(keys, b"\x03")  # Ctrl-C, typed
+        said = shown(keys)
+    assert again.wait(PATIENCE) == 130 and said.count("scontrol requeue 71") == 1
+    assert said.count("interrupted in fit, update") == 1 and said.count("go on with") == 1
     done = saved(Path("run"))
     second = started(2, "-m", "dln", "run", "net.dln", "--mpi", "--resume", "run")
     saved(Path("run"), done)
@@ -174,6 +213,11 @@ def test_a_run_is_stopped_and_killed_and_goes_on_in_other_numbers(
     ends = [RunDirectory(Path(n)).records() for n in ("run", "whole")]
     weights = [[r["weights"] for r in log if "weights" in r][-1] for log in ends]
     assert weights[0] == weights[1]
+    begun = [r.get("ranks") for r in ends[0] if r["event"] == "start"]
+    assert begun == [3, 2, 2, None]
+    assert cli.carried_out(["verify", "run", "--quiet"]) == 0  # alone, from the beginning
+    for words in (["runs", "."], ["compare", "run", "whole"]):
+        assert cli.carried_out([*words, "--quiet"]) == 0
     reports = [[r["watch"] for r in log if r["event"] == "report"] for log in ends]
     assert reports[0] == reports[1]
 
