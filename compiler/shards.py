@@ -35,20 +35,24 @@ MEET = "examples of a minibatch meet here in another way than in a sum: no shard
 @dataclass(frozen=True)
 class CutRound:
     """What each shard works out of its rows, and what is made of the sums over the shards. Without
-    rows there is the second alone."""
+    rows there is the second alone. What is `reported` only a report reads."""
 
     shard: Graph | None
     join: Graph
+    reported: frozenset[Output]
 
 
-def rounds(model: Model, ph: Phase, outputs: Mapping[Output, Node]) -> list[CutRound]:
-    """The rounds of a step that leaves some outputs. Raises `DlnError` E437, with the line, where
-    examples meet in another way than in a sum."""
+def rounds(
+    model: Model, ph: Phase, outputs: Mapping[Output, Node], reported: Container[Output] = ()
+) -> list[CutRound]:
+    """The rounds of a step that leaves some outputs, of which a report alone reads those that are
+    `reported`. Raises `DlnError` E437, with the line, where examples meet in another way than in a
+    sum."""
     whole = optimise(part(model, outputs), WHOLE)
     if ph.carried and ph.batch is not None:
         whole = streamed(whole, ph.carried, ph.batch)
     try:
-        return Cut(rewrite(whole, apart)[0]).rounds()
+        return Cut(rewrite(whole, apart)[0], reported).rounds()
     except DlnError as error:
         facts = (f"{ph.name} is learned in {ph.shards} shards of each minibatch",)
         found = [Problem(p.code, p.message, p.span, "one sees what others are", facts=facts,
@@ -183,10 +187,12 @@ class ByExample:
 
 class Cut:
     """Takes the graph of a step apart. `depth` says of each node after how many sums it is known,
-    `kept` under which name rows are handed to later rounds, `known` what joins leave."""
+    `kept` under which name rows are handed to later rounds, `known` what joins leave. Those are
+    `needed` of which not only a report is made."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, reported: Container[Output] = ()) -> None:
         self.graph, self.nodes = graph, ancestors(graph.outputs.values())
+        self.needed = set(ancestors(n for k, n in graph.outputs.items() if k not in reported))
         found = ByExample(graph, self.nodes)
         self.many, self.joined = found.many, found.joined
         self.depth: dict[Node, int] = {}
@@ -209,7 +215,7 @@ class Cut:
             (self.depth[n] + (n in self.many) for n in self.graph.outputs.values()), default=0
         )
         if not last:
-            return [CutRound(None, self._extract(rest, {}, shard=False))]
+            return [CutRound(None, self._extract(rest, {}, shard=False), self._reported(rest))]
         wanted = [self._wanted(turn, own if turn == last else {}) for turn in range(1, last + 1)]
         # what is read from round to round is known once all of them have been looked at
         for turn, outputs in enumerate(wanted, 1):
@@ -217,12 +223,18 @@ class Cut:
         found = []
         for turn, outputs in enumerate(wanted, 1):
             kept = {value(str(k)): n for n, k in self.kept.items() if self.made[n] == turn}
-            shard = self._extract(outputs | kept, self._given(turn), shard=True)
+            left = outputs | kept
+            shard = self._extract(left, self._given(turn), shard=True)
             then = {value(str(k)): n for n, k in self.known.items() if self.depth[n] == turn}
             joins = then | (rest if turn == last else {})
             before = {n: k for n, k in self.known.items() if self.depth[n] < turn}
-            found.append(CutRound(shard, self._extract(joins, self.sums | before, shard=False)))
+            join = self._extract(joins, self.sums | before, shard=False)
+            found.append(CutRound(shard, join, self._reported(left | joins)))
         return found
+
+    def _reported(self, outputs: Mapping[Output, Node]) -> frozenset[Output]:
+        """Of what programs leave that of which a report alone is made."""
+        return frozenset(k for k, n in outputs.items() if n not in self.needed)
 
     def _wanted(self, turn: int, own: Mapping[Output, Node]) -> dict[Output, Node]:
         """What the shards of a round leave: its sums, and in the last one rows of states."""

@@ -133,7 +133,7 @@ def of_phase(model: Model, ph: Phase, dtype: str) -> Made:
             outputs[value("loss")] = added(model, reported(turn))
         yield ProgramKind.STEP.of(name, i or None), Recipe(outputs, batch, dtype, reported=looked)
         if ph.shards is not None:
-            yield from of_shards(model, ph, i, outputs, dtype)
+            yield from of_shards(model, ph, i, outputs, dtype, looked)
     if lines:
         losses = {value("loss"): added(model, list(dict.fromkeys(ph.objectives)))}
         losses |= {value(key): o for (key, *_), o in zip(lines, ph.objectives, strict=True)}
@@ -174,18 +174,22 @@ def of_phase(model: Model, ph: Phase, dtype: str) -> Made:
 
 
 def of_shards(
-    model: Model, ph: Phase, turn: int, outputs: Mapping[Output, Node], dtype: str
-) -> Made:
+    model: Model, ph: Phase, turn: int, outputs: Mapping[Output, Node], dtype: str,
+    looked: frozenset[Output],
+) -> Made:  # fmt: skip
     """The rounds of an update in shards. Raises `DlnError` E437 where it cannot be cut."""
     count, batch = ph.shards or 1, batch_of(model, ph)
-    for i, each in enumerate(rounds_of_shards(model, ph, outputs)):
+    for i, each in enumerate(rounds_of_shards(model, ph, outputs, looked)):
         for kind, graph, n in (
             (ProgramKind.SHARD, each.shard, -(-batch // count)),
             (ProgramKind.JOIN, each.join, batch),
         ):
             if graph is not None:
                 made = {k: v for k, v in graph.outputs.items() if isinstance(k, Output)}
-                yield kind.of(ph.name, f"{turn}.{i}"), Recipe(made, n, dtype, begun=graph)
+                yield (
+                    kind.of(ph.name, f"{turn}.{i}"),
+                    Recipe(made, n, dtype, reported=each.reported, begun=graph),
+                )
 
 
 def taken_apart(model: Model, w: Watching) -> list[Round]:

@@ -18,6 +18,7 @@ from dln.runtime.device.device import Device
 from dln.runtime.device.governor import Governor
 from dln.runtime.execution.calls import ArrayCall
 from dln.runtime.execution.sandbox import filename, load
+from dln.runtime.ranks.ranks import nothing
 
 DTYPES = {"index": "int64", "bool": "bool"}
 POISON = {"float32": (4, 0x7FA5A5A5), "float64": (8, 0x7FF4A5A5A5A5A5A5)}
@@ -30,11 +31,13 @@ class Bound:
     Fill `inputs`, call `run(*clocks)`, read `values`; new parameters are in their own arrays.
     `call` is how Python has called it last. `rows` are the examples of a minibatch that its inputs
     have a row for: None is all of them. Where points are only `tried`, as along a line, one that
-    leaves the numbers has no loss.
+    leaves the numbers has no loss. `meanwhile` is called in a run where its last messages are under
+    way, and may fill in other inputs; it is for the caller to set.
     """
 
     rows: slice | None = None
     tried = False
+    meanwhile: Callable[[], None] = staticmethod(nothing)
 
     def __init__(self, n: int, program: Program, buffers: dict[str, Any]) -> None:
         self.n, self.buffers = n, buffers
@@ -42,6 +45,10 @@ class Bound:
         self.values = {b.key: buffers[b.name] for b in program.values}
         self.run: Callable[..., None]
         self.call: ArrayCall | None = None
+
+    def again(self, *clocks: float) -> None:
+        """What has failed once more, at other clocks."""
+        self.run(*clocks)
 
 
 class Executable:

@@ -34,7 +34,7 @@ from dln.runtime.device.device import Device, DeviceArray
 from dln.runtime.device.governor import Governor
 from dln.runtime.device.side_by_side import Lanes
 from dln.runtime.execution.executable import Bound, Executable, Stopped, SumError, dtype_of
-from dln.runtime.ranks.ranks import Ranks
+from dln.runtime.ranks.ranks import Ranks, nothing
 
 Made = Callable[[Program], Executable]
 Added = tuple[Callable[..., Any], DeviceArray, DeviceArray, DeviceArray]
@@ -127,12 +127,14 @@ class Sums:
 @dataclass(frozen=True)
 class BoundRound:
     """A program of a round on what it is bound to, whose arguments are those of the step at the
-    places `clocks`; `first` is the number of its first row in the minibatch."""
+    places `clocks`; `first` is the number of its first row in the minibatch, `shard` that of the
+    shard."""
 
     executable: Executable
     bound: Bound
     clocks: Sequence[int]
     first: int
+    shard: int = 0
 
 
 class ShardedBound(Bound):
@@ -168,7 +170,7 @@ class ShardedBound(Bound):
                     executable = step.shard(number, lane)
                     if self.lanes is not None:  # threads go to shards, not to their products
                         executable.governors[len(rows)] = None
-                    parts[lane].append(self._part(executable, rows, given, kept[i]))
+                    parts[lane].append(self._part(executable, rows, given, kept[i], i))
                 known |= sums.of(None)
             made = self._part(step.joins[number], range(n), known, known)
             self.rounds.append((parts, sums if sums and sums.places else None, made))
@@ -190,7 +192,7 @@ class ShardedBound(Bound):
 
     def _part(
         self, executable: Executable, rows: range, given: Mapping[str, DeviceArray],
-        left: dict[str, DeviceArray],
+        left: dict[str, DeviceArray], shard: int = 0,
     ) -> BoundRound:  # fmt: skip
         """A program on some rows: what it is `given` by key, and what it leaves in `left`."""
         step, arrays = self.step, dict[str, DeviceArray]()
@@ -203,41 +205,60 @@ class ShardedBound(Bound):
                 arrays[b.name] = step.states[b.key][rows.start : rows.stop]
         bound = executable.over(len(rows), arrays)
         places = [step.arguments.index(clock) for clock in executable.program.clocks]
-        return BoundRound(executable, bound, places, rows.start)
+        return BoundRound(executable, bound, places, rows.start, shard)
 
     def update(self, *clocks: float) -> None:
         """One update; the arguments are the clocks of the step."""
-        ranks, lanes = self.ranks, self.lanes
+        ranks, lanes, last = self.ranks, self.lanes, self.rounds[-1][-1]
         for parts, sums, join in self.rounds:
-            if lanes is not None and lanes.count > 1:
-                self._beside(lanes, parts, clocks)
-            elif ranks.count > 1 and self.tried:
-                self._trying(parts, clocks, sums)
+            if ranks.count > 1 and sums is not None:
+                meanwhile = self.meanwhile if join is last else nothing
+                self._shared(parts[0], clocks, sums, join, meanwhile)
             else:
-                for lane in parts:
-                    self._along(lane, clocks, self._seen)
-            if sums is not None:
-                self.at = next((p for lane in parts for p in lane), join)  # whose sums these are
-                if ranks.count > 1:
-                    self.step.device.wait()
-                    with np.errstate(all="ignore") if self.tried else NO_CHANGE:
-                        ranks.add_up(sums)
+                if lanes is not None and lanes.count > 1:
+                    self._beside(lanes, parts, clocks)
                 else:
+                    for lane in parts:
+                        self._along(lane, clocks, self._seen)
+                if sums is not None:
+                    self.at = next(
+                        (p for lane in parts for p in lane), join
+                    )  # whose sums these are
                     sums.add()
             self.at = join
             join.bound.run(*[clocks[i] for i in join.clocks])
 
-    def _trying(
-        self, parts: Sequence[Sequence[BoundRound]], clocks: Sequence[float], sums: Sums | None
-    ) -> None:
+    def _shared(
+        self, parts: Sequence[BoundRound], clocks: Sequence[float], sums: Sums, join: BoundRound,
+        meanwhile: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """The shards of this rank, each handed on as soon as it is done; then all of them summed,
+        where something else is done while messages are under way."""
+        ranks, device = self.ranks, self.step.device
+        ranks.begin(sums)
+        if self.tried:
+            self._trying(parts, clocks, sums)
+        else:
+            for part in parts:
+                self._along((part,), clocks, self._seen)
+                device.wait()
+                ranks.hand_on(part.shard)
+        self.at = parts[0] if parts else join  # whose sums these are
+        device.wait()
+        with np.errstate(all="ignore") if self.tried else NO_CHANGE:
+            ranks.add_up(sums, meanwhile)
+
+    def again(self, *clocks: float) -> None:
+        """The program that ran last, alone."""
+        known = (*clocks, float(self.at.first), float(self.n))
+        self.at.bound.run(*[known[i] for i in self.at.clocks])
+
+    def _trying(self, parts: Sequence[BoundRound], clocks: Sequence[float], sums: Sums) -> None:
         """The shards of a point that is only tried: where numbers are left there is no number for
         any rank, and all of them go on alike."""
         try:
-            for lane in parts:
-                self._along(lane, clocks, self._seen)
+            self._along(parts, clocks, self._seen)
         except FloatingPointError:
-            if sums is None:
-                raise
             for i, _ in self.shards:
                 sums.parts[i] = nan
 

@@ -21,9 +21,9 @@ import numpy as np
 
 from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.runtime.device.device import DeviceArray
-from dln.runtime.ranks.messages import ROWS, Exchange, sliced, slices, whole_rows
+from dln.runtime.ranks.messages import ROWS, SINGLE, Exchange, single_rows, sliced, whole_rows
 from dln.runtime.ranks.mpi import mpi
-from dln.runtime.ranks.ranks import Elsewhere, Parts, Plain, Summed, shares
+from dln.runtime.ranks.ranks import Elsewhere, Meanwhile, Parts, Plain, Summed, nothing, shares
 
 WORDS, VALUE = 12, 13  # what messages are about beside rows: their tags
 SPIN, PAUSE = 0.005, 0.0005  # seconds: looked without a pause for so long; then with pauses
@@ -54,6 +54,8 @@ class Mpi:
         self._depth, self._era = 0, 0  # blocks within one another; how often they have parted
         self._gone: dict[int, Elsewhere | None] = {}
         self._said = np.zeros((self.count, 1), np.int64)
+        self._rows: Exchange | None = None  # of the sums that were begun, and how they are cut
+        self._cuts: Parts | None = None
         self.bytes, self.seconds, self.messages = 0, 0.0, 0  # received; spent on it; rounds
 
     # ---- what is shared out --------------------------------------------------------------------
@@ -64,44 +66,74 @@ class Mpi:
 
     def gather(self, rows: DeviceArray, parts: Parts | None = None, once: bool = False) -> None:
         """Fill in the rows [n, ...] of the other ranks. Raises `Elsewhere`, `Fault` E644."""
+        self._gathered(rows, parts, once=once)
+
+    def _gathered(
+        self, rows: DeviceArray, parts: Parts | None, meanwhile: Meanwhile = nothing,
+        once: bool = False,
+    ) -> None:  # fmt: skip
         began = perf_counter()
         if on_host(rows) or self.direct:
             exchange = self._exchange(rows, parts)
         else:
             exchange = self._staging(rows, parts)
-        self._ran(exchange, began)
+        exchange.begin()
+        self._ran(exchange, began, meanwhile)
         if exchange.host is not None:
             rows.set(exchange.host)
         if once:
             self._ready = {k: e for k, e in self._ready.items() if e is not exchange}
             exchange.free()
 
-    def _ran(self, exchange: Exchange, began: float) -> None:
-        exchange.run(self._waited)
+    def _ran(self, exchange: Exchange, began: float, meanwhile: Meanwhile) -> None:
+        """What has begun to be received is sent and received to the end."""
+        exchange.send_all()
+        meanwhile()
+        self._waited(exchange)
         self.bytes += exchange.received
         self.messages += 1
         self.seconds += perf_counter() - began
 
-    def add_up(self, sums: Summed) -> None:
+    def begin(self, sums: Summed) -> None:
+        """Receive parts of sums from here on. Large ones go one by one, each when it is there."""
+        single = sums.whole.nbytes >= SINGLE and (self.direct or on_host(sums.parts))
+        self._rows, self._cuts = None, None
+        if single:
+            self._cuts = self._slices(sums)
+            cuts = self._cuts or [range(len(sums.whole))] * self.count
+            self._rows = self._exchange(sums.parts, None, cuts)
+            self._rows.begin()
+
+    def hand_on(self, part: int) -> None:
+        if self._rows is not None:
+            self._rows.send(part)
+
+    def add_up(self, sums: Summed, meanwhile: Meanwhile) -> None:
         """Add up the parts of sums, in their order, of which this rank has filled in those of its
-        share. Where they are large, and fewer bytes go that way, each rank adds up a slice of the
-        numbers, and the slices are gathered."""
-        here = on_host(sums.parts) or self.direct
-        if not here or not sliced(len(sums.parts), self.count, sums.whole.nbytes):
-            self.gather(sums.parts)
+        share. Where fewer bytes go that way, each rank adds up a slice of the numbers, and the
+        slices are gathered."""
+        if self._rows is None:
+            self._gathered(sums.parts, None, meanwhile)
+        else:
+            self._ran(self._rows, perf_counter(), meanwhile)
+        if self._cuts is None:
             sums.add()
-            return
-        began, blocks = perf_counter(), shares(len(sums.whole) // sums.line, self.count)
-        cuts = [range(b.start * sums.line, b.stop * sums.line) for b in blocks]
-        self._ran(self._exchange(sums.parts, None, cuts), began)
-        sums.add(cuts[self.index])
-        self.gather(sums.whole, cuts)
+        else:
+            sums.add(self._cuts[self.index])
+            self.gather(sums.whole, self._cuts)
+
+    def _slices(self, sums: Summed) -> Parts | None:
+        """The numbers that each rank adds up; None where each adds up all."""
+        if not sliced(len(sums.parts), self.count, sums.whole.nbytes):
+            return None
+        blocks = shares(len(sums.whole) // sums.line, self.count)
+        return [range(b.start * sums.line, b.stop * sums.line) for b in blocks]
 
     def forget(self) -> None:
         """Let go of the arrays whose messages were made ready."""
         for exchange in self._ready.values():
             exchange.free()
-        self._ready.clear()
+        self._ready = {key: e for key, e in self._ready.items() if e.active}
         self._staged.clear()
 
     def agree(self, said: int) -> int:
@@ -128,7 +160,7 @@ class Mpi:
         return [i for i in range(self.count) if i != self.index]
 
     def _exchange(self, rows: DeviceArray, parts: Parts | None, cuts: Parts = ()) -> Exchange:
-        """The messages of an array, made ready once for each place in memory; of slices, where it
+        """The messages of an array, made ready once for each place in memory; row by row where it
         is cut."""
         address = rows.ctypes.data if isinstance(rows, np.ndarray) else rows.data.ptr
         bounds = tuple(p.stop for p in parts or cuts)
@@ -137,7 +169,7 @@ class Mpi:
             if len(self._ready) >= KEPT:
                 self.forget()
             parts, with_whom = parts or shares(len(rows), self.count), (self._mpi, self._comm)
-            made = slices(*with_whom, rows, parts, cuts) if cuts else whole_rows(
+            made = single_rows(*with_whom, rows, parts, cuts) if cuts else whole_rows(
                 *with_whom, rows, parts)  # fmt: skip
             self._ready[key] = made
         return self._ready[key]
@@ -257,6 +289,8 @@ class Mpi:
         """Tell all that this rank leaves, and why; receive what they have sent up to there. What
         they have raised, by rank."""
         words = None if error is None else self._told(error)
+        for exchange in self._ready.values():  # before another goes on, and sends what is new
+            exchange.give_up()
         nothing = np.empty(0, np.uint8)
         sent = [self._comm.Isend(nothing, i, ROWS) for i in self._others()]
         sent += [self._comm.isend(words, i, WORDS) for i in self._others()]

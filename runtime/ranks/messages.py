@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from dln.runtime.device.device import DeviceArray
@@ -11,6 +11,7 @@ from dln.runtime.ranks.ranks import Parts
 ROWS = 11  # what messages of rows are about: their tag
 
 SLICED = 1 << 19  # bytes of sums from which on they may be added up in slices
+SINGLE = 1 << 15  # bytes of a row from which on it goes by itself, as soon as it is there
 
 
 def sliced(parts: int, ranks: int, size: int) -> bool:
@@ -19,46 +20,72 @@ def sliced(parts: int, ranks: int, size: int) -> bool:
     return size >= SLICED and parts - parts // ranks > 1
 
 
-class Content(NamedTuple):
-    """What a message holds, as mpi4py takes it, and its bytes."""
+class Posted(NamedTuple):
+    """To or from a rank: what is held, as mpi4py takes it, and its bytes; when the row `after` is
+    there."""
 
+    rank: int
+    after: int
     held: Any
     size: int
 
 
 class Exchange:
-    """Messages that are `received` from other ranks and `sent` to them, by their numbers."""
+    """Messages that are `received` from other ranks and `sent` to them. Those to one rank go in
+    the order of their rows, and are received in that order."""
 
     host: Any = None
 
     def __init__(
-        self, mpi: Any, comm: Any, received: Mapping[int, Content], sent: Mapping[int, Content]
+        self, mpi: Any, comm: Any, received: Sequence[Posted], sent: Sequence[Posted]
     ) -> None:
-        self._mpi, self.senders = mpi, list(received)
-        self._from = [comm.Recv_init(c.held, i, ROWS) for i, c in received.items()]
-        self._all = self._from + [comm.Send_init(c.held, i, ROWS) for i, c in sent.items()]
+        self._mpi, self.senders = mpi, [m.rank for m in received]
+        self._from = [comm.Recv_init(m.held, m.rank, ROWS) for m in received]
+        to = [comm.Send_init(m.held, m.rank, ROWS) for m in sent]
+        self._to = {
+            row: [request for m, request in zip(sent, to, strict=True) if m.after == row]
+            for row in sorted({m.after for m in sent})
+        }
+        self._all, self._rest = self._from + to, list[int]()
         self._status = [mpi.Status() for _ in self._all]
-        self._sizes = [c.size for c in received.values()]
+        self._sizes = [m.size for m in received]
         self.received = sum(self._sizes)
         self.active = False
         self.gone: list[int] = []
 
-    def run(self, wait: Callable[[Exchange], None]) -> None:
-        """Send and receive."""
-        self.active, self.gone = True, []
-        self._mpi.Prequest.Startall(self._all)
-        wait(self)
+    def begin(self) -> None:
+        """Receive from here on."""
+        self.active, self.gone, self._rest = True, [], [*self._to]
+        self._mpi.Prequest.Startall(self._from)
+
+    def send(self, row: int) -> None:
+        """Send what is there after a row, and after those before it."""
+        while self._rest and self._rest[0] <= row:
+            self._mpi.Prequest.Startall(self._to[self._rest.pop(0)])
+
+    def send_all(self) -> None:
+        """Send what has not been sent."""
+        for row in self._rest:
+            self._mpi.Prequest.Startall(self._to[row])
+        self._rest = []
+
+    def give_up(self) -> None:
+        """Receive nothing but what is coming already. What others have sent is left for whoever
+        asks."""
+        for request in self._from if self.active else ():
+            request.Cancel()
 
     def complete(self) -> bool:
-        """Whether all has been sent and received; the ranks that have sent nothing in the place of
-        rows are then `gone`."""
+        """Whether all that was begun has been sent and received; the ranks that have sent nothing
+        in the place of rows are then `gone`."""
         if not self.active:
             return True
         if not self._mpi.Request.Testall(self._all, self._status):
             return False
         self.active, byte = False, self._mpi.BYTE
         came = zip(self.senders, self._status, self._sizes, strict=False)
-        self.gone = [i for i, status, size in came if status.Get_count(byte) != size]
+        found = (i for i, s, n in came if not s.Is_cancelled() and s.Get_count(byte) != n)
+        self.gone = list(dict.fromkeys(found))
         return True
 
     def free(self) -> None:
@@ -67,42 +94,44 @@ class Exchange:
             request.Free()
 
     def waiting(self) -> list[int]:
-        """The ranks whose rows have not come."""
-        return [i for i, r in zip(self.senders, self._from, strict=True) if not r.Get_status()]
+        """The ranks of which rows have not come."""
+        pairs = zip(self.senders, self._from, strict=True)
+        return list(dict.fromkeys(i for i, r in pairs if not r.Get_status()))
 
     def empty_from(self, rank: int) -> bool:
         """Whether a rank has sent nothing in the place of rows."""
+        return any(
+            map(
+                self._empty, (r for i, r in zip(self.senders, self._from, strict=True) if i == rank)
+            )
+        )
+
+    def _empty(self, request: Any) -> bool:
         status = self._mpi.Status()
-        at = self.senders.index(rank) if rank in self.senders else None
-        come = at is not None and bool(self._from[at].Get_status(status))
-        return come and not status.Get_count(self._mpi.BYTE)
+        return bool(request.Get_status(status)) and not status.Get_count(self._mpi.BYTE)
 
 
 def whole_rows(mpi: Any, comm: Any, rows: DeviceArray, parts: Parts) -> Exchange:
-    """From each rank that has some of the rows [n, ...] to each other one."""
+    """From each rank that has some of the rows [n, ...] to each other one, in one message."""
     index, each = comm.Get_rank(), rows.nbytes // max(1, len(rows))
-    held = {
-        i: Content(rows[p.start : p.stop], each * len(p)) for i, p in enumerate(parts) if len(p)
-    }
-    mine = held.pop(index, None)
+    held = [(rows[p.start : p.stop], each * len(p)) for p in parts]
     others = [i for i in range(len(parts)) if i != index]
-    return Exchange(mpi, comm, held, dict.fromkeys(others, mine) if mine else {})
+    received = [Posted(i, 0, *held[i]) for i in others if len(parts[i])]
+    return Exchange(
+        mpi, comm, received, [Posted(i, 0, *held[index]) for i in others if parts[index]]
+    )
 
 
-def slices(mpi: Any, comm: Any, rows: DeviceArray, parts: Parts, cuts: Parts) -> Exchange:
-    """Of the rows [n, numbers], from each rank that has some to each other one those numbers that
-    are cut out for it."""
-    index, flat = comm.Get_rank(), rows.reshape(-1)
-    item, long = flat.itemsize, rows.shape[1]
-    kind = mpi.BYTE.Create_contiguous(item).Commit()
+def single_rows(mpi: Any, comm: Any, rows: DeviceArray, parts: Parts, cuts: Parts) -> Exchange:
+    """Each of the rows [n, numbers] by itself, from the rank that has it to each other one: those
+    numbers that are cut out for that one."""
+    index, item = comm.Get_rank(), rows.itemsize
 
-    def content(of: range, cut: range) -> Content:
-        start = of.start * long + cut.start
-        span = flat[start : start + (len(of) - 1) * long + len(cut)]
-        pieces = kind.Create_vector(len(of), len(cut), long).Commit()
-        return Content([span, 1, pieces], item * len(of) * len(cut))
+    def message(rank: int, row: int, cut: range) -> Posted:
+        return Posted(rank, row, rows[row, cut.start : cut.stop], item * len(cut))
 
     others = [i for i in range(len(parts)) if i != index]
-    received = {i: content(parts[i], cuts[index]) for i in others if len(parts[i])}
-    sent = {i: content(parts[index], cuts[i]) for i in others if len(parts[index])}
-    return Exchange(mpi, comm, received, sent)
+    received = [message(i, row, cuts[index]) for i in others for row in parts[i]]
+    return Exchange(
+        mpi, comm, received, [message(i, row, cuts[i]) for row in parts[index] for i in others]
+    )

@@ -7,7 +7,7 @@ fills in which, and no bit of what stands there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
 
@@ -17,9 +17,15 @@ from dln.runtime.device.device import DeviceArray
 Plain = TypeVar("Plain")
 Parts = Sequence[range]
 """Of some rows those of each rank: contiguous, in the order of ranks, together all of them."""
+Meanwhile = Callable[[], None]
+"""What needs nothing of the messages under way, and raises nothing."""
 
 
 NOTHING = nullcontext()
+
+
+def nothing() -> None:
+    """What is done meanwhile where there is nothing to do."""
 
 
 class Summed(Protocol):
@@ -48,9 +54,16 @@ class Ranks(Protocol):
         or of its part. `rows` is contiguous, and is gathered again and again, or `once`. Raises
         `Elsewhere` where another rank has failed, `Fault` E644 where one has died."""
 
-    def add_up(self, sums: Summed) -> None:
-        """Add up the parts of sums, in their order: this rank has filled in those of its share.
-        The whole is there on all. Raises as `gather` does."""
+    def begin(self, sums: Summed) -> None:
+        """From here on others may send their parts of sums, which `add_up` waits for."""
+
+    def hand_on(self, part: int) -> None:
+        """This rank has filled in a part of its share of what was begun, and those before it."""
+
+    def add_up(self, sums: Summed, meanwhile: Meanwhile) -> None:
+        """Add up the parts of sums that were begun, in their order: this rank has filled in those
+        of its share. The whole is there on all. While messages are under way it does something
+        `meanwhile`, if there are any. Raises as `gather` does."""
 
     def forget(self) -> None:
         """Let go of the arrays that were gathered."""
@@ -80,7 +93,13 @@ class Alone:
     def gather(self, rows: DeviceArray, parts: Parts | None = None, once: bool = False) -> None:
         """There is nobody else to fill in rows [n, ...]."""
 
-    def add_up(self, sums: Summed) -> None:
+    def begin(self, sums: Summed) -> None:
+        """There is nobody who would send."""
+
+    def hand_on(self, part: int) -> None:
+        """There is nobody to send to."""
+
+    def add_up(self, sums: Summed, meanwhile: Meanwhile) -> None:
         self.gather(sums.parts)
         sums.add()
 

@@ -18,9 +18,11 @@ from dln.runtime.data.part import Fill
 from dln.runtime.device.device import DeviceArray
 from dln.runtime.execution.causes import RATE
 from dln.runtime.execution.executable import Bound, Executable
+from dln.runtime.ranks.ranks import nothing
 from dln.runtime.training.callbacks import Progress, tell
 from dln.runtime.training.lbfgs import Descent
 from dln.runtime.training.phase_run import PhaseRun
+from dln.runtime.training.shared.ahead import Ahead
 from dln.runtime.training.shared.meeting import Meeting, settle
 from dln.runtime.training.watching import Sums, Watches
 
@@ -53,6 +55,7 @@ class Feed:
     sums: Sums
     each: int
     heard: list[tuple[int, Heard]]
+    ahead: Ahead | None
 
     def at(self, name: str) -> int | None:
         """Where a clock stands among the arguments of the step."""
@@ -132,6 +135,8 @@ class InnerLoop:
         fraction, add = clock.fraction, phase.state.device.xp.add
         stopped = self._asked if self.meeting is None else self.meeting.after_update
         phase.watchman.running(feed.step, feed.bound.n, feed.bound, phase.example)
+        if feed.ahead is not None:
+            feed.ahead.begin(feed.bound, until)
         look = self._told + PAUSE
         try:
             while update < until:
@@ -156,11 +161,13 @@ class InnerLoop:
                         break
                     look = self._told + PAUSE
         except (ArithmeticError, ValueError) as e:
+            if feed.ahead is not None:
+                feed.ahead.back()
             if not looked:
                 self._again(feed, e)
             raise
         finally:
-            clock.update = update
+            clock.update, feed.bound.meanwhile = update, nothing
         if looked:
             self._loss(feed)
         settle(phase, feed.bound.n)
@@ -170,9 +177,10 @@ class InnerLoop:
         """An update that has failed once more, with what a report reads, where no parameter has
         changed yet: it may have failed there first."""
         stopped, at = feed.step.stopped(error), feed.at(LOOKED)
-        if stopped is not None and at is not None and not feed.step.changed(stopped):
+        executable, *_ = feed.step.failed(feed.bound)
+        if stopped is not None and at is not None and not executable.changed(stopped):
             feed.clocks[at] = True
-            feed.run(*feed.clocks)
+            feed.bound.again(*feed.clocks)
 
     def _feed(self, n: int) -> Feed:
         """The step for n examples, bound once: full minibatches first, so memory is taken once."""
@@ -184,14 +192,17 @@ class InnerLoop:
             told = self.watches.told(step.program)
             clocks = state.programs.clocks(step.program, self.clock.now(), told)
             heard = [(step.program.clocks.index(c), c) for c in told]
-            fill, run = phase.part.filler(bound, state.device.xp), bound.run
+            fill, run, ahead = phase.part.filler(bound, state.device.xp), bound.run, None
             if self.descent is not None:  # all its looks are at the same examples
                 fill(phase.minibatch(), self.clock.update)
                 fill = filled
                 run = self.descent.over(state.store.params | step.params, bound)
+            elif state.ranks.count > 1:
+                ahead = Ahead(fill, phase.minibatches)
+                fill = ahead.fill
             each = looked_at(step.program, n)
             sums = self.watches.pairs(bound)
-            self._feeds[key] = Feed(step, bound, fill, run, clocks, sums, each, heard)
+            self._feeds[key] = Feed(step, bound, fill, run, clocks, sums, each, heard, ahead)
         return self._feeds[key]
 
     def _look(self, feed: Feed) -> bool:

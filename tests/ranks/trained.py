@@ -125,22 +125,45 @@ def kept_together(ranks: Any) -> str:
     return f"{found['x'].sum(dtype='float64'):.0f} {found['y'].sum()}"
 
 
+class Rows:
+    """Sums of which each of a rank's two parts goes by itself."""
+
+    line = 16
+
+    def __init__(self, ranks: Any, size: int) -> None:
+        self.parts, self.whole = np.zeros((2 * ranks.count, size)), np.zeros(size)
+
+    def add(self, numbers: range | None = None) -> None:
+        at = slice(None) if numbers is None else slice(numbers.start, numbers.stop)
+        self.whole[at] = self.parts[:, at].sum(axis=0)
+
+
 def failing(ranks: Any) -> str:
-    """Each rank fails once, the others in the midst of a message; what the others are told."""
-    large, heard = np.zeros((2 * ranks.count, 100_000)), ""
-    for bad in range(ranks.count):
-        try:
-            with ranks.together():
-                for i in range(9):
-                    if ranks.index == bad and i == 5:
-                        raise Fault(f"no number {bad}", "another")
-                    ranks.gather(large)
-        except Elsewhere as error:
-            assert ranks.index != bad
-            assert f"no number {bad}" in str(error) and f"on rank {bad} of" in str(error)
-            heard += error.problems[0].message
-        except Fault:
-            assert ranks.index == bad
+    """Each rank fails once, between two rows, the others in the midst of a message; what the others
+    are told, and that all goes on from there."""
+    heard, own = "", ranks.share(2 * ranks.count)
+    for size in 10, 9600, 96000:  # in one message, row by row, and in slices
+        rows = Rows(ranks, size)
+        for bad in range(ranks.count):
+            try:
+                with ranks.together():
+                    for i in range(9):
+                        ranks.begin(rows)
+                        for part in own:
+                            rows.parts[part] = part + i
+                            if ranks.index == bad and i == 5 and part == own[1]:
+                                raise Fault(f"no number {bad}", "another")
+                            ranks.hand_on(part)
+                        ranks.add_up(rows, list)
+                        assert (
+                            rows.whole == sum(range(2 * ranks.count)) + 2 * ranks.count * i
+                        ).all()
+            except Elsewhere as error:
+                assert ranks.index != bad
+                assert f"no number {bad}" in str(error) and f"on rank {bad} of" in str(error)
+                heard += error.problems[0].message
+            except Fault:
+                assert ranks.index == bad
     ranks.agree(0)  # and all is as it was
     return heard
 

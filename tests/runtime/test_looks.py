@@ -36,8 +36,9 @@ LOSS = "softplus(m(x)) + keep * m(x)^2 + log(1 + exp(-x[0]))"
 ROWS = [[0, 1], [1, 2], [-1, 0.5], [2, 2]]
 
 
-def session(loss: str = LOSS, watch: str = "", rows: Any = ROWS) -> Any:
-    return dln.load(NET.format(rows=rows, loss=loss, watch=watch)).compile().session(seed=3)
+def session(loss: str = LOSS, watch: str = "", rows: Any = ROWS, shards: int | None = None) -> Any:
+    spec = dln.load(NET.format(rows=rows, loss=loss, watch=watch))
+    return spec.compile(shards=shards).session(seed=3)
 
 
 def step(s: Any) -> Program:
@@ -91,12 +92,20 @@ def test_progress_tells_the_loss_of_its_own_minibatch(monkeypatch: pytest.Monkey
         def progress(self, event: Progress) -> None:
             seen.append((event.update, event.loss))
 
-    session().train("fit", hooks=[Ear()])
-    monkeypatch.setattr(inner_loop, "looked_at", lambda program, n: 1)
-    some, seen = seen, []
-    session().train("fit", hooks=[Ear()])
-    assert len(seen) == 80 and 10 < len(some) < 80
-    assert set(some) < set(seen)
+    def told(every: int, shards: int | None) -> tuple[list[tuple[int, float]], Any]:
+        monkeypatch.setattr(inner_loop, "looked_at", lambda program, n: every)
+        seen.clear()
+        s = session(shards=shards)
+        s.train("fit", hooks=[Ear()])
+        return seen.copy(), s.params
+
+    whole = told(1, None)[0]
+    for shards in None, 2:
+        (some, few), (every, all_of_them) = told(7, shards), told(1, shards)
+        assert len(every) == 80 and 10 < len(some) < 80
+        assert set(some) < set(every)
+        assert all(np.array_equal(few[k], all_of_them[k]) for k in few)
+        np.testing.assert_allclose([x for _, x in every], [x for _, x in whole], rtol=1e-5)
 
 
 LOST = "m(x) + stop(exp(100 * (epoch - 30) ^ 2 * (1 if epoch == 33 else 0)) * x[0] ^ 2)"
@@ -116,10 +125,11 @@ def test_a_loss_alone_that_leaves_the_numbers_is_found_at_the_same_update() -> N
 
 def test_what_fails_in_loss_and_slope_is_told_of_at_the_loss() -> None:
     rows = [[1, 1], [1, 2], [0, 0], [1, 3]]
-    with pytest.raises(DlnError) as e:
-        session(loss="log(x[0] * m.w[0]) + m(x)", rows=rows).train("fit")
-    [problem] = e.value.problems
-    assert problem.code == "E600" and "log of 0" in problem.message
+    for shards in None, 2:
+        with pytest.raises(DlnError) as e:
+            session(loss="log(x[0] * m.w[0]) + m(x)", rows=rows, shards=shards).train("fit")
+        [problem] = e.value.problems
+        assert problem.code == "E600" and "log of 0" in problem.message
 
 
 def test_how_often_somebody_looks_follows_from_the_plan() -> None:

@@ -6,7 +6,7 @@ batch is normalised, and with the kernels of whole draws.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Barrier, Thread
 from typing import Any
 
@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 import dln
+from dln.compiler.plan import Plan
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.device import host, kernels
 from dln.runtime.device.host import Host
 from dln.runtime.execution.sharded import ShardedBound, rows_of_shard
-from dln.runtime.ranks.ranks import Alone
+from dln.runtime.ranks.ranks import Alone, Meanwhile
 from dln.runtime.session import Session
 from dln.spec import LIBRARIES, shipped
 
@@ -221,6 +222,27 @@ class Beside(Alone):
         for i in set(range(len(rows))) - {*own}:
             rows[i] = other[i]
 
+    def add_up(self, sums: Any, meanwhile: Meanwhile) -> None:
+        meanwhile()
+        super().add_up(sums, meanwhile)
+
+
+def by_two(plan: Plan, do: Callable[[Session], Any]) -> list[Any]:
+    """What both of two ranks do with a session."""
+    wall, both, found = Barrier(2, timeout=60), dict[int, Any](), dict[int, Any]()
+
+    def run(index: int) -> None:
+        session = Session(plan, Host())
+        session.programs.ranks = Beside(index, both, wall)
+        found[index] = do(session)
+
+    threads = [Thread(target=run, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [found[0], found[1]]
+
 
 def test_bits_are_the_same_whoever_runs_which_shard_and_when(
     monkeypatch: pytest.MonkeyPatch,
@@ -242,19 +264,7 @@ def test_bits_are_the_same_whoever_runs_which_shard_and_when(
     with monkeypatch.context() as changed:
         changed.setattr(ShardedBound, "__init__", backwards)
         assert bits(Session(plan, Host())) == wanted
-    wall, both, found = Barrier(2, timeout=60), dict[int, Any](), dict[int, Any]()
-
-    def run(index: int) -> None:
-        session = Session(plan, Host())
-        session.programs.ranks = Beside(index, both, wall)
-        found[index] = bits(session)
-
-    threads = [Thread(target=run, args=(i,)) for i in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == {0: wanted, 1: wanted}
+    assert by_two(plan, bits) == [wanted, wanted]
 
 
 def test_shards_go_side_by_side_with_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,6 +334,31 @@ def test_a_sum_over_shards_that_leaves_the_numbers_is_told_of_with_its_line() ->
         session.step("fit", x=np.ones((2, 3)), label=np.zeros(2, int))
     (problem,) = error.value.problems
     assert problem.code == "E600" and problem.span is not None and "big" in problem.span.text
+
+
+FAILING = """
+data d = rows([[0], [0], [1], [1], [0], [0]]) {
+  x[1] = raw
+}
+let f = dense(1)
+train fit on d batch 2 for 1 epoch order file {
+  minimize total sum(batch: exp(88.5 * x[0]) * f.b[0]) over f with sgd(lr = 0.1)
+}
+"""
+
+
+def test_a_sum_that_fails_among_ranks_is_told_of_its_own_minibatch() -> None:
+    """Though the rows of the next one are there before the sum is."""
+    plan = dln.load(FAILING).compile(shards=2).plan
+
+    def told(session: Session) -> str:
+        with pytest.raises(DlnError) as error:
+            session.train("fit")
+        return str(error.value)
+
+    alone = told(Session(plan, Host()))
+    assert by_two(plan, told) == [alone, alone.replace("example 2 of", "example 3 of")]
+    assert "update 1" in alone and "exp(88.5 * x[0]) * f.b[0]" in alone
 
 
 def test_examples_that_meet_are_refused_with_the_line() -> None:
