@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dln.compiler.early_sums import early
 from dln.compiler.ir.graph import Graph, Node, ancestors, keep, rewrite
 from dln.compiler.ir.op import Make, op_of, volume
 from dln.compiler.ir.ops.loop import body_of
@@ -52,7 +53,9 @@ def rounds(
     if ph.carried and ph.batch is not None:
         whole = streamed(whole, ph.carried, ph.batch)
     try:
-        return Cut(rewrite(whole, apart)[0], reported).rounds()
+        written = rewrite(whole, apart)[0]
+        meeting = ByExample(written, ancestors(written.outputs.values()))
+        return Cut(early(written, meeting.joined), reported).rounds()
     except DlnError as error:
         facts = (f"{ph.name} is learned in {ph.shards} shards of each minibatch",)
         found = [Problem(p.code, p.message, p.span, "one sees what others are", facts=facts,

@@ -34,6 +34,8 @@ Examples: TypeAlias = Callable[[], Iterable[Case]]
 BoundRule: TypeAlias = Callable[[Node, Sequence[float], bool], float]
 Places: TypeAlias = Mapping[int, int]
 Flops: TypeAlias = Callable[[Node], Size | int]
+Over: TypeAlias = "Callable[[Node, tuple[int, ...]], Node]"
+SumRule: TypeAlias = "Callable[[Make, Node, tuple[int, ...], Over], Node | None]"
 CurveRule: TypeAlias = "Callable[[Make, Node, Node | None, Node | None], tuple[Node | None, ...]]"
 
 
@@ -196,7 +198,9 @@ class Op:
     (`ops/axes.py`), `behind` how it is done on operands whose first axis stands last; all follow
     for what is pointwise, and where they are missing nothing is known. `parts` says how what it
     makes of parts of an axis becomes what it makes of the whole: `added`, `largest` or
-    `smallest`; `apart(m, node)` writes it in operations that have such parts.
+    `smallest`; `apart(m, node)` writes it in operations that have such parts. `summed(m, node,
+    axes, over)` writes the sum of what it makes over some axes by such sums of operands, which
+    `over(operand, axes)` gives, and takes out what is alike along them; None where it cannot.
     """
 
     name: str
@@ -222,6 +226,7 @@ class Op:
     behind: Callable[[Make, Node, Sequence[Node]], Node] | None = None
     parts: str = ""
     apart: Callable[[Make, Node], Node] | None = None
+    summed: SumRule | None = None
     spell_for: Mapping[str, Spell] = field(default_factory=lambda: MappingProxyType({}))
 
     def type_of(self, attrs: Attrs, types: Types) -> TensorType:

@@ -36,6 +36,7 @@ ROOMS = """
     compiler.lower
     compiler.stages
     compiler.fingerprint
+    compiler.early_sums
     compiler.shards
     compiler.pipeline
     compiler.derivable

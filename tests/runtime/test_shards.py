@@ -311,7 +311,7 @@ def test_one_shard_is_the_step_as_it_was() -> None:
     assert one.fingerprint == said.fingerprint == plain.fingerprint
     four = dln.load(DATA + NORMED.replace("batch 8", "batch 8 shards 4")).compile().plan
     assert four.fingerprint == spec.compile(shards=4).plan.fingerprint != plain.fingerprint
-    assert [len(rounds) for rounds in four.phases["fit"].cuts] == [5]
+    assert [len(rounds) for rounds in four.phases["fit"].cuts] == [4]  # three of them for the norm
 
 
 def test_what_a_shard_leaves_out_is_said_with_line_and_example() -> None:

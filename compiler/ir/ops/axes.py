@@ -1,5 +1,6 @@
-"""How operations work along axes: which axis of an operand an axis of the result is (`places`), and
-how what one step does is done for all steps of a sequence at once (`vmap`).
+"""How operations work along axes: which axis of an operand an axis of the result is (`places`), how
+what one step does is done for all steps of a sequence at once (`vmap`), and how a sum of what they
+make is one of what they are given (`summed`).
 
 A vmap rule gets the operands anew, of which some are sequences (`Stacked`), and gives the node over
 all steps. An operation that works along axes does so one axis further on.
@@ -10,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.op import Attrs, Make, Places, Stacked
+from dln.compiler.ir.op import Attrs, Make, Over, Places, Stacked
 from dln.compiler.ir.ops.loop import sequence_type
+from dln.compiler.ir.structure import is_spread
 from dln.compiler.ir.tensor_type import TensorType
 
 
@@ -92,3 +94,42 @@ def repeated(m: Make, node: Node, like: TensorType, first: int = 1) -> Node:
     """A value that stays, once for each step: its axes become those from `first` on."""
     axes = tuple(range(first, first + len(node.type.shape)))
     return m("broadcast", node, axes=axes, shape=like.shape, running=like.running)
+
+
+# ---- sums along axes -----------------------------------------------------------------------------
+
+
+def alike(node: Node, axes: tuple[int, ...]) -> Node | None:
+    """A value without some axes, along which it is alike: a single number, or what is spread along
+    just these. None where that cannot be seen."""
+    if not node.type.shape:
+        return node
+    rest = tuple(i for i in range(len(node.type.shape)) if i not in axes)
+    return node.operands[0] if is_spread(node) and node["axes"] in ((), rest) else None
+
+
+def sum_of_terms(m: Make, node: Node, axes: tuple[int, ...], over: Over) -> Node | None:
+    """Of a sum or difference. What is alike for all stays with what it is added to: it may be what
+    makes that small."""
+    if any(alike(o, axes) is not None for o in node.operands):
+        return None
+    return m(node.op, *(over(o, axes) for o in node.operands))
+
+
+def sum_of_product(m: Make, node: Node, axes: tuple[int, ...], over: Over) -> Node | None:
+    """A factor that is alike for all is taken out."""
+    for slot in (1, 0):
+        factor, rows = alike(node.operands[slot], axes), node.operands[1 - slot]
+        if factor is not None and rows.type.shape:
+            return m(node.op, *([over(rows, axes), factor] if slot else [factor, over(rows, axes)]))
+    return None
+
+
+def sum_of_quotient(m: Make, node: Node, axes: tuple[int, ...], over: Over) -> Node | None:
+    rows, by = node.operands[0], alike(node.operands[1], axes)
+    return None if by is None or not rows.type.shape else m(node.op, over(rows, axes), by)
+
+
+def sum_of_same(m: Make, node: Node, axes: tuple[int, ...], over: Over) -> Node | None:
+    """Of what has one operand, and does the same to a sum."""
+    return m(node.op, over(node.operands[0], axes))

@@ -301,11 +301,30 @@ def vmap(m: Make, node: Node, over: op.Stacked) -> Node:
     return m("contract", *over.operands, left=left, right=right, out=(t, *node["out"]))
 
 
+def summed(m: Make, node: Node, axes: tuple[int, ...], over: op.Over) -> Node | None:
+    """An operand is summed along the labels that it has alone, of those that are summed over."""
+    out, sides = node["out"], [node["left"], node["right"]]
+    asked = {out[i] for i in axes}
+    gone = asked.union(*sides) - (set(out) - asked)
+    for slot in (0, 1):
+        own = gone.intersection(sides[slot]).difference(sides[1 - slot])
+        if own and asked <= own:
+            operands, labels = list(node.operands), sides.copy()
+            operands[slot] = over(
+                operands[slot], tuple(i for i, x in enumerate(sides[slot]) if x in own)
+            )
+            labels[slot] = tuple(x for x in sides[slot] if x not in own)
+            left = tuple(x for x in out if x not in asked)
+            return m("contract", *operands, left=labels[0], right=labels[1], out=left)
+    return None
+
+
 # fmt: off
 register(
     Op("contract", infer, evaluate, gradient, spell, takes=("real", "real"), flops=flops,
        facts=("bilinear", "product"), formula="{0} @ {1}", tight=op.Tight.PRODUCT, examples=cases,
        curve=second_order.contract, bound=bounds.contracted, places=places, vmap=vmap,
-       parts="added", refuge=op.Refuge(None, 0.0, bounds.both_unbounded, by_size=True)),
+       parts="added", refuge=op.Refuge(None, 0.0, bounds.both_unbounded, by_size=True),
+       summed=summed),
 )
 # fmt: on

@@ -16,7 +16,7 @@ import operator as op
 from typing import Any
 
 from dln.compiler.ir.op import ANY, Refuge, Tight, no_gradient, register
-from dln.compiler.ir.ops import bounds, elementwise, second_order
+from dln.compiler.ir.ops import axes, bounds, elementwise, second_order
 from dln.compiler.ir.ops.common import always, index, join, not_negative, real, same_type, truth
 from dln.compiler.ir.ops.elementwise import compare, connective, function, one, operator, row, two
 from dln.compiler.ir.spelling import OUT, A, B, C, Memory, View, call, kernel, steps
@@ -50,6 +50,7 @@ SUM: dict[str, Any] = {
     "facts": ONE_WAY,
     "bound": lambda node, seen, guarded: seen[0] + seen[1],
     "refuge": Refuge(None, 0.0, bounds.both_unbounded, by_size=True),
+    "summed": axes.sum_of_terms,
 }
 ABOVE = real(2, 3, domain=POSITIVE)
 AWAY = one(ABOVE, real(domain=POSITIVE))  # logarithms, roots, reciprocals: away from 0
@@ -58,7 +59,8 @@ AWAY = one(ABOVE, real(domain=POSITIVE))  # logarithms, roots, reciprocals: away
 # fmt: off
 register(
     function("neg", lambda m, x, y, bar: m.neg(bar), "(-{0})", "negative", formula="-{0}",
-             number=op.neg, facts=ONE_WAY, tight=Tight.SIGN, bound=bounds.no_larger),
+             number=op.neg, facts=ONE_WAY, tight=Tight.SIGN, bound=bounds.no_larger,
+             summed=axes.sum_of_same),
     function("exp", lambda m, x, y, bar: m.mul(bar, y), user=math.exp,
              narrow=always(POSITIVE), curve=second_order.exp, bound=bounds.exponential,
              facts=("spoken", "one_way"), **GROWS),
@@ -125,13 +127,14 @@ register(
     operator("mul", "multiply", "*",
              lambda m, node, bar: (m.mul(bar, node.operands[1]), m.mul(bar, node.operands[0])),
              elementwise.product, facts=("bilinear", "product", "one_way"), number=op.mul,
-             tight=Tight.PRODUCT, bound=bounds.multiplied,
+             tight=Tight.PRODUCT, bound=bounds.multiplied, summed=axes.sum_of_product,
              refuge=Refuge(None, 0.0, lambda node, seen, found: found == ANY and min(seen) > 1.0,
                            by_size=True)),
     operator("div", "divide", "/", elementwise.d_div, not_negative,
              two((real(2, 3), ABOVE), (real(), ABOVE),
                  (elementwise.RUNNING, real(domain=POSITIVE))),
              facts=("product", "spoken", "one_way"), curve=second_order.quotient, number=op.truediv,
+             summed=axes.sum_of_quotient,
              tight=Tight.PRODUCT, bound=lambda node, seen, guarded: seen[0] if guarded else ANY,
              refuge=Refuge(1, 1.0, bounds.quotient_leaves, safe_from=1.0)),
     operator("pow", "power", "^", elementwise.d_pow, elementwise.root,

@@ -6,6 +6,8 @@ of NumPy's own views.
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -62,6 +64,39 @@ def test_where_an_axis_stays_one_place_of_an_operand_is_one_of_the_result(
             after = result({k: moved})
             one, two = (np.moveaxis(a, mine, 0)[1:] for a in (before, after))
             np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("name", [name for name, op in OPS.items() if op.summed])
+def test_a_sum_goes_to_the_operands(name: str) -> None:
+    """Over each choice of axes, where the rule has an answer; with operands that are alike along
+    these, too. It has one for some."""
+    rng, rule, answers = np.random.default_rng(6), OPS[name].summed, 0
+    assert rule is not None
+    for types, attrs in OPS[name].examples():
+        if not all(t.kind == "real" and all(s.value for s in t.shape) for t in types):
+            continue
+        make, nodes = inputs(*types)
+        env = {("input", f"x{i}"): numbers(rng, t) for i, t in enumerate(types)}
+        rank = len(make(name, *nodes, **attrs).type.shape)
+        choices = [c for k in range(1, rank + 1) for c in combinations(range(rank), k)]
+        for axes, spread in product(choices, range(-1, len(nodes))):
+            operands = nodes.copy()
+            if spread >= 0 and (shape := types[spread].shape):
+                rest = tuple(i for i in range(len(shape)) if i not in axes)
+                thin = make("sum", nodes[spread], axes=tuple(set(range(len(shape))) - {*rest}))
+                operands[spread] = make("broadcast", thin, axes=rest, shape=shape, running=())
+            node = make(name, *operands, **attrs)
+            found = rule(make, node, axes, partial(summed, make))
+            if found is not None:
+                answers += 1
+                both = evaluate({"sum": summed(make, node, axes), "found": found}, env)
+                assert both["found"].shape == both["sum"].shape
+                np.testing.assert_allclose(both["found"], both["sum"], rtol=1e-13)
+    assert answers
+
+
+def summed(make: Make, node: Node, axes: tuple[int, ...]) -> Node:
+    return make("sum", node, axes=axes)
 
 
 @pytest.mark.parametrize(("mixed", "wanted"), [(False, {1: 0}), (True, {})])
