@@ -17,7 +17,7 @@ from dln.compiler.plan import Plan, Program, ProgramTable
 from dln.compiler.schema.keys import Output
 from dln.compiler.schema.tables import DTYPE, DTYPES
 from dln.compiler.stages import APART, optimise, part
-from dln.grammar.diagnostics import Fault, nearest
+from dln.grammar.diagnostics import DlnError, Fault, nearest
 
 LARGEST = 1 << 24  # elements that examples held against whole data may fill at a time
 Look = Callable[[Program], None]
@@ -29,14 +29,17 @@ def compile_model(
 ) -> Plan:  # fmt: skip
     """The plan of an inferred model. `dtype` and `shards` override what the phases say; those in
     `seen` are shown each program when it is compiled. Raises `Fault` for an unknown target (E522)
-    or precision (E361), `DlnError` E437 for a phase that cannot be cut into shards."""
+    or precision (E361), `DlnError` E437 for a phase that says `shards` and cannot be cut."""
     for what, said, known, code in (("backend", target, TARGETS, "E522"),
                                     ("precision", dtype or DTYPE, DTYPES, "E361")):  # fmt: skip
         if said not in known:
             remedy = nearest(said, known) or f"one of {', '.join(known)}"
             raise Fault(f"there is no {what} {said}", remedy, code)
-    model = in_shards(model, shards)
-    wanted = {str(key): recipe for key, recipe in recipes(model, dtype).items()}
+    uncut, asked = dict[str, DlnError](), in_shards(model, shards)
+    made = recipes(asked, dtype, None if shards is None else uncut)
+    wanted = {str(key): recipe for key, recipe in made.items()}
+    whole = {k: model.phases[k].changed(shards=None) for k in uncut}  # until one is to be run
+    model = asked.changed(phases={**asked.phases, **whole})
     instances = model.functions.applied
     return Plan(
         name=name,
@@ -45,7 +48,9 @@ def compile_model(
         programs=ProgramTable(CompiledPrograms(model, TARGETS[target], wanted, seen)),
         params={k: specs.param_spec(v) for k, v in model.params.items() if not v.checks},
         data={k: specs.data_spec(d) for k, d in model.data.items()},
-        phases={k: specs.phase_spec(model, ph, wanted) for k, ph in model.phases.items()},
+        phases={
+            k: specs.phase_spec(model, ph, wanted, uncut.get(k)) for k, ph in model.phases.items()
+        },
         applied={path: specs.applied_spec(a) for path, a in instances.items()},
         refused=model.functions.refused,
         tasks={k: specs.task_spec(t) for k, t in model.tasks.items()},

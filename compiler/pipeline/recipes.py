@@ -20,6 +20,7 @@ from dln.compiler.schema.keys import Output, ProgramKey, ProgramKind, new_param,
 from dln.compiler.schema.records import On
 from dln.compiler.schema.tables import DTYPE, DTYPES
 from dln.compiler.shards import rounds as rounds_of_shards
+from dln.grammar.diagnostics import DlnError
 
 CHUNK = 1000  # examples that data, watches and applied instances take at a time
 
@@ -47,8 +48,11 @@ class Recipe:
 Made: TypeAlias = Iterator[tuple[ProgramKey, Recipe]]
 
 
-def recipes(model: Model, dtype: str | None = None) -> dict[ProgramKey, Recipe]:
-    """What each program of a model is made of. `dtype` overrides what the phases say."""
+def recipes(
+    model: Model, dtype: str | None = None, uncut: dict[str, DlnError] | None = None
+) -> dict[ProgramKey, Recipe]:
+    """What each program of a model is made of. `dtype` overrides what the phases say. Why a phase
+    cannot be cut into shards is left in `uncut`, by its name; else raises `DlnError` E437."""
     base = dtype or common_dtype(model)
     # First values of parameters: worked out in double precision, in whichever they are asked.
     params = {k: v.init for k, v in model.params.items() if v.init is not None and not v.checks}
@@ -57,7 +61,7 @@ def recipes(model: Model, dtype: str | None = None) -> dict[ProgramKey, Recipe]:
     for data in model.data.values():
         found |= of_data(data)
     for ph in model.phases.values():
-        found |= of_phase(model, ph, dtype or ph.dtype or base)
+        found |= of_phase(model, ph, dtype or ph.dtype or base, uncut)
     for a in model.functions.applied.values():
         found |= of_instance(a, base)
     for t in model.tasks.values():
@@ -117,23 +121,11 @@ def claimed(data: DataSet) -> dict[str, FieldOf]:
 # ---- of phases ---------------------------------------------------------------------------------
 
 
-def of_phase(model: Model, ph: Phase, dtype: str) -> Made:
+def of_phase(model: Model, ph: Phase, dtype: str, uncut: dict[str, DlnError] | None = None) -> Made:
     """An update, what is asked of its loss, what begins, ends and keeps the phase, watches."""
     name, batch = ph.name, batch_of(model, ph)
     slopes, lines = gradients(model, ph), list(learned_lines(model, ph))
-    looked = frozenset[Output]() if ph.descent is not None else REPORTED
-    turns: tuple[Phase | Turn, ...] = ph.turns or (ph,)
-    for i, turn in enumerate(turns):
-        outputs = {new_param(k): v for k, v in turn.updates.items()}
-        if ph.descent is not None:
-            outputs = {value(keys.GradientValue(k)): v for k, v in slopes.items()}
-        outputs |= {new_state(k): v for k, v in turn.states.items()}
-        outputs |= {value(keys.WatchValue(w.name)): w.value for w in ph.watches if in_step(w)}
-        if turn.losses:
-            outputs[value("loss")] = added(model, reported(turn))
-        yield ProgramKind.STEP.of(name, i or None), Recipe(outputs, batch, dtype, reported=looked)
-        if ph.shards is not None:
-            yield from of_shards(model, ph, i, outputs, dtype, looked)
+    yield from of_steps(model, ph, slopes, dtype, uncut)
     if lines:
         losses = {value("loss"): added(model, list(dict.fromkeys(ph.objectives)))}
         losses |= {value(key): o for (key, *_), o in zip(lines, ph.objectives, strict=True)}
@@ -173,23 +165,49 @@ def of_phase(model: Model, ph: Phase, dtype: str) -> Made:
             yield ProgramKind.WATCH.of(name, w.name), recipe
 
 
-def of_shards(
-    model: Model, ph: Phase, turn: int, outputs: Mapping[Output, Node], dtype: str,
-    looked: frozenset[Output],
+def of_steps(
+    model: Model, ph: Phase, slopes: Mapping[str, Node], dtype: str,
+    uncut: dict[str, DlnError] | None,
 ) -> Made:  # fmt: skip
-    """The rounds of an update in shards. Raises `DlnError` E437 where it cannot be cut."""
-    count, batch = ph.shards or 1, batch_of(model, ph)
-    for i, each in enumerate(rounds_of_shards(model, ph, outputs, looked)):
+    """The update of each turn, undivided and cut into shards."""
+    name, batch = ph.name, batch_of(model, ph)
+    looked = frozenset[Output]() if ph.descent is not None else REPORTED
+    turns: tuple[Phase | Turn, ...] = ph.turns or (ph,)
+    steps = dict[ProgramKey, Recipe]()
+    for i, turn in enumerate(turns):
+        outputs = {new_param(k): v for k, v in turn.updates.items()}
+        if ph.descent is not None:
+            outputs = {value(keys.GradientValue(k)): v for k, v in slopes.items()}
+        outputs |= {new_state(k): v for k, v in turn.states.items()}
+        outputs |= {value(keys.WatchValue(w.name)): w.value for w in ph.watches if in_step(w)}
+        if turn.losses:
+            outputs[value("loss")] = added(model, reported(turn))
+        key = ProgramKind.STEP.of(name, i or None)
+        steps[key] = Recipe(outputs, batch, dtype, reported=looked)
+    yield from steps.items()
+    if ph.shards is not None:
+        try:
+            yield from [made for i, step in enumerate(steps.values())
+                        for made in of_shards(model, ph, i, step)]  # fmt: skip
+        except DlnError as error:
+            if uncut is None:
+                raise
+            uncut[name] = error
+
+
+def of_shards(model: Model, ph: Phase, turn: int, step: Recipe) -> Made:
+    """The rounds of an update in shards, which does what a `step` does. Raises `DlnError` E437
+    where it cannot be cut."""
+    count, batch = ph.shards or 1, step.capacity
+    for i, each in enumerate(rounds_of_shards(model, ph, step.outputs, step.reported)):
         for kind, graph, n in (
             (ProgramKind.SHARD, each.shard, -(-batch // count)),
             (ProgramKind.JOIN, each.join, batch),
         ):
             if graph is not None:
                 made = {k: v for k, v in graph.outputs.items() if isinstance(k, Output)}
-                yield (
-                    kind.of(ph.name, f"{turn}.{i}"),
-                    Recipe(made, n, dtype, reported=each.reported, begun=graph),
-                )
+                left = Recipe(made, n, step.dtype, reported=each.reported, begun=graph)
+                yield kind.of(ph.name, f"{turn}.{i}"), left
 
 
 def taken_apart(model: Model, w: Watching) -> list[Round]:

@@ -22,7 +22,7 @@ from dln.compiler.pipeline.losses import gradients, learned_lines
 from dln.compiler.pipeline.recipes import claimed, estimated, in_step, rows_of, taken_apart
 from dln.compiler.schema.headers import WantedField
 from dln.compiler.schema.keys import EmittedValue, ProgramKind, value
-from dln.grammar.diagnostics import Span
+from dln.grammar.diagnostics import DlnError, Problem, Span
 
 # ---- parameters and data -----------------------------------------------------------------------
 
@@ -99,8 +99,9 @@ def _length_spec(name: str, beside: Iterable[Node], span: Span | None) -> plan.F
 
 
 def phase_spec(
-    model: built.Model, ph: built.Phase, programs: Container[str] = ()
-) -> plan.PhaseSpec:
+    model: built.Model, ph: built.Phase, programs: Container[str] = (),
+    uncut: DlnError | None = None,
+) -> plan.PhaseSpec:  # fmt: skip
     descent, pairs = None, dict[str, tuple[int, ...]]()
     if ph.descent is not None:  # over the parameters that its loss depends on
         descent = plan.DescentSpec.extending(ph.descent, params=tuple(gradients(model, ph)))
@@ -139,7 +140,13 @@ def phase_spec(
         cuts=tuple(tuple(_rounds(ph.name, i, programs)) for i in range(len(ph.turns) or 1))
         if ph.shards
         else (),
+        uncut=() if uncut is None else tuple(map(_uncut, uncut.problems)),
     )
+
+
+def _uncut(problem: Problem) -> plan.UncutSpec:
+    p, place = problem, plan.Place.of(problem.span)
+    return plan.UncutSpec(place, p.message, p.label, p.facts, p.remedy)
 
 
 def _rounds(phase: str, turn: int, programs: Container[str]) -> Iterator[plan.RoundSpec]:

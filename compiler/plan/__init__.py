@@ -36,6 +36,7 @@ from dln.compiler.plan.specs import PhaseSpec as PhaseSpec
 from dln.compiler.plan.specs import Plan as Plan
 from dln.compiler.plan.specs import RoundSpec as RoundSpec
 from dln.compiler.plan.specs import TaskSpec as TaskSpec
+from dln.compiler.plan.specs import UncutSpec as UncutSpec
 from dln.compiler.plan.specs import WatchSpec as WatchSpec
 from dln.compiler.plan.storage import ALIGNMENT as ALIGNMENT
 from dln.compiler.plan.storage import LINE as LINE

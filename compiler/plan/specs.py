@@ -157,6 +157,16 @@ class RoundSpec(Record):
     join: ProgramKey
 
 
+class UncutSpec(Record):
+    """Why a phase cannot be cut into shards, at a line of the spec (E437)."""
+
+    place: Place | None
+    message: str
+    label: str
+    facts: tuple[str, ...]
+    remedy: str
+
+
 class PhaseSpec(records.PhaseFacts):
     """A phase: its states, how long, what is watched and kept.
 
@@ -164,7 +174,8 @@ class PhaseSpec(records.PhaseFacts):
     handed something when the phase begins. It ends where the value of one of the programs `until`
     is not 0. `stops`: the loss holds a `stop`, so that its gradient is not the slope of its value,
     on purpose. In shards the programs of its updates are not run; `cuts` has the rounds that
-    each of them is cut into.
+    each of them is cut into. Where shards were asked of it that it cannot be cut into, `uncut` says
+    why: it is not to be run.
     """
 
     states: Mapping[str, tuple[int, ...]]
@@ -179,6 +190,7 @@ class PhaseSpec(records.PhaseFacts):
     lines: tuple[LineSpec, ...] = ()
     loads: tuple[LoadSpec, ...] = ()
     cuts: tuple[tuple[RoundSpec, ...], ...] = ()
+    uncut: tuple[UncutSpec, ...] = ()
 
     @property
     def data(self) -> str:

@@ -60,7 +60,7 @@ def firings(
                      for f in log if only in (None, stage))  # fmt: skip
 
     model = in_shards(compiled.spec.model, shards)
-    recipe = next(found for key, found in recipes(model).items() if str(key) == name)
+    recipe = next(found for key, found in recipes(model, uncut={}).items() if str(key) == name)
     if recipe.begun is not None:
         optimise(recipe.begun, APART, seen)
     else:

@@ -89,6 +89,9 @@ def command(
         for phase in made.plan.phases.values():
             for i, rounds in enumerate(phase.cuts):
                 terminal.result(f"\n\n{cut_text(programs, phase, i, rounds)}")
+            for each in phase.uncut:
+                why = f"{each.place}: {each.label}"
+                terminal.result(f"\n\n{phase.name} cannot be cut into shards: {why}")
     told: dict[str, Any] = {}
     if program is None:
         told = {"peak": _peak(terminal, made, asked)}

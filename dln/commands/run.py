@@ -25,6 +25,7 @@ from dln.runtime.interrupts import WARNINGS, terminable
 from dln.runtime.ranks.launched import refuse_apart
 from dln.runtime.ranks.ranks import Alone, Ranks
 from dln.runtime.session import Session
+from dln.runtime.training.phase_run import refuse_uncut
 from dln.runtime.training.shared.meeting import same_plan
 from dln.settings import Settings
 from dln.spec import Compiled, Spec, find, from_file
@@ -93,6 +94,7 @@ def run(terminal: Terminal, name: str | None, given: Settings, ranks: Ranks | No
         given.backend, given.dtype, given.threads, given.memory_limit, shards=given.shards
     )
     selection = select(spec, given)
+    refuse_uncut(compiled.plan, selection.names)
     if before is not None:
         differences.refuse_spec(before, spec, compiled, selection.names)
     foreseen(compiled, selection, given)

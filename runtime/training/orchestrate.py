@@ -18,7 +18,7 @@ from dln.runtime.training.callbacks import POINTS, Log
 from dln.runtime.training.facts import refuse
 from dln.runtime.training.further import going_further, say_mixed
 from dln.runtime.training.minibatches import Minibatches
-from dln.runtime.training.phase_run import Options, Stop, begin, prepared
+from dln.runtime.training.phase_run import Options, Stop, begin, prepared, refuse_uncut
 from dln.runtime.training.phase_trainer import PhaseTrainer
 
 
@@ -60,6 +60,7 @@ def train_phases(
             if isinstance(hook, type):
                 arguments.refuse(f"hooks are objects, and {what} is a class", f"{hook.__name__}()")
             arguments.refuse(f"{what} has no method that a run calls", remedy)
+    refuse_uncut(state.plan, [spec.name for spec in specs])
     restored, running = given.get("resume"), dict[str, Any]()
     with placed(state.plan.texts):
         datasets = datasets.limited(given.get("data"), given.get("limit"))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from dln.compiler.plan import Heard, PhaseSpec, ProgramKey, ProgramKind
-from dln.grammar.diagnostics import Fault
+from dln.compiler.plan import Heard, PhaseSpec, Plan, ProgramKey, ProgramKind
+from dln.grammar.diagnostics import DlnError, Fault, Problem
 from dln.runtime.data.datasets import Datasets
 from dln.runtime.data.part import DataPart
 from dln.runtime.device.device import DeviceArray
+from dln.runtime.device.source_map import span_of
 from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import Watchman
 from dln.runtime.execution.programs import class_weights
@@ -94,6 +95,20 @@ class PhaseRun:
             self.watchman.running(executable, bound.n, bound, part.called(indices))
             bound.run(*clocks)
             yield indices, bound
+
+
+def refuse_uncut(plan: Plan, names: Iterable[str]) -> None:
+    """Raise `DlnError` E437, with the line, where one of some phases is to be learned in shards and
+    cannot be cut into them."""
+    found = [u for name in names for u in plan.phases[name].uncut]
+    if found:
+        rest = [name for name, phase in plan.phases.items() if not phase.uncut]
+        other = f", or train other phases alone: {', '.join(rest[:8])}" if rest else ""
+        raise DlnError(
+            Problem("E437", u.message, span_of(plan.texts, u.place), u.label, facts=u.facts,
+                    remedy=u.remedy + other)
+            for u in found
+        )  # fmt: skip
 
 
 def begin(state: RunState, spec: PhaseSpec, counted: bool = False) -> None:

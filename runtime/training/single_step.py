@@ -26,7 +26,7 @@ from dln.runtime.training.curvature_estimates import before_step
 from dln.runtime.training.duration import said_total
 from dln.runtime.training.lbfgs import Descent
 from dln.runtime.training.minibatches import updates_of_epoch
-from dln.runtime.training.phase_run import begin
+from dln.runtime.training.phase_run import begin, refuse_uncut
 
 Given = Mapping[str, object]
 """Arrays by field, first axis the example."""
@@ -58,6 +58,7 @@ def _turn(spec: PhaseSpec, update: int) -> tuple[str, int]:
 
 def _first(state: RunState, datasets: Datasets, spec: PhaseSpec, given: Given) -> float:
     """One update on arrays of a new form, and whatever is to be looked at twice."""
+    refuse_uncut(state.plan, [spec.name])
     given = _by_number(state.plan.data[spec.data], given)
     with placed(state.plan.texts, spec.place):
         if spec.name not in state.store.states:

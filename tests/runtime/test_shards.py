@@ -7,6 +7,7 @@ batch is normalised, and with the kernels of whole draws.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import dln
+from dln import cli
 from dln.compiler.plan import Plan
 from dln.grammar.diagnostics import DlnError
 from dln.runtime.device import host, kernels
@@ -361,13 +363,48 @@ def test_a_sum_that_fails_among_ranks_is_told_of_its_own_minibatch() -> None:
     assert "update 1" in alone and "exp(88.5 * x[0]) * f.b[0]" in alone
 
 
-def test_examples_that_meet_are_refused_with_the_line() -> None:
-    text = DATA + NORMED.replace("m = mean(batch: a)", "m = mean(k in others: a[k])")
-    with pytest.raises(DlnError) as error:
-        dln.load(text).compile(shards=2)
-    (problem,) = error.value.problems
-    assert problem.code == "E437" and problem.span is not None
-    assert "k in others" in problem.span.text and "2 shards" in str(problem)
+MEETING = """
+let f = dense(3)
+let g = dense(3)
+train fit on d batch 8 for 1 epoch {
+  z = f(x)
+  minimize cross_entropy(z - mean(k in others: z[k]), label) over f with sgd(lr = 0.1)
+}
+train alone on d batch 8 for 1 epoch {
+  minimize cross_entropy(g(x), label) over g with sgd(lr = 0.1)
+}
+"""
+
+
+def test_examples_that_meet_are_refused_with_the_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where they are to be learned from in shards; not in another phase, nor undivided."""
+    text = DATA + MEETING
+    (path := tmp_path / "net.dln").write_text(text)
+    session = dln.load(text).compile(shards=2).session()
+    asked = session.phase("fit")
+    x, label = np.eye(3), np.arange(3)
+    for refused in (
+        lambda: session.train(),
+        lambda: session.step("fit", x=x, label=label),
+        lambda: dln.load(text.replace("batch 8", "batch 8 shards 2")),
+    ):
+        with pytest.raises(DlnError) as error:
+            refused()
+        (problem,) = error.value.problems
+        assert problem.code == "E437" and problem.span is not None
+        assert "k in others" in problem.span.text and "2 shards" in str(problem)
+    assert not session.updates and not asked.cuts and not asked.shards
+    session.train("alone")
+    assert session.grad("fit", "f.W", x=x, label=label).shape == (3, 3)
+    words = ["run", str(path), "--shards", "2", "--quiet", "--out", str(tmp_path / "run")]
+    assert cli.carried_out(words) == 2
+    assert "or train other phases alone: alone" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert cli.carried_out([*words, "--phase", "alone"]) == 0
+    assert cli.carried_out(["plan", *words[1:4]]) == 0
+    assert "fit cannot be cut into shards: " in capsys.readouterr().out
 
 
 def test_shards_are_as_even_as_they_can_be() -> None:

@@ -105,6 +105,8 @@ def in_shards(spec: Any, shards: int) -> str:
     except DlnError as error:
         return error.problems[0].code
     one, cut = sessions
+    if cut.plan.phases["t"].uncut:
+        return "E437"
     read = {*one.plan.phases["t"].fields}
     takes = {*read, "length"} if {"s", "e"} & read else read
     fields = {k: v for k, v in spec.fields.items() if k in takes}
