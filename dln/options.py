@@ -181,6 +181,9 @@ GROUPS = {
         click.option("--shards", type=Whole(1), metavar="N",
                      help="Sum each minibatch in N shards, in place of what the spec says."),
     ),
+    "files": (
+        click.option("--force", is_flag=True, help="Write over files that are there."),
+    ),
     "program": (
         click.option("--program", type=Some(), metavar="NAME",
                      help="Only this program, for instance step:sse."),

@@ -15,7 +15,7 @@ from dln.compiler.plan import EmitSpec
 from dln.compiler.schema.tables import PICTURES
 from dln.grammar.diagnostics import Fault
 from dln.printing import pictures
-from dln.printing.files import put
+from dln.printing.files import put, spared
 from dln.printing.terminal import Terminal
 from dln.runtime.session import Session
 
@@ -51,14 +51,16 @@ def maker(form: str) -> Maker:
     return found
 
 
-def save(terminal: Terminal, owner: str, path: Path, made: Made) -> Path:
+def save(terminal: Terminal, owner: str, path: Path, made: Made, force: bool) -> Path:
     """Write a file, whole or not at all; numbers in place of a picture without matplotlib. The path
-    that was written. Raises DlnError E542 where the system refuses."""
+    that was written. Raises `DlnError` E542 where the system refuses, E611 for a file that is there
+    and is not to be written over."""
     if path.suffix in PICTURES and not pictures.available():
         terminal.say(f"{owner}: {path.name} needs matplotlib: pip install 'dln[plot]'")
         path = path.with_suffix(".npy")
-    content = (made.picture if path.suffix in PICTURES else made.numbers)(path.suffix)
     try:
+        spared(path, force=force)
+        content = (made.picture if path.suffix in PICTURES else made.numbers)(path.suffix)
         return put(path, content, "free some space, or use --out")
     except Fault as fault:  # no place of the spec is to blame
         raise fault.at(None) from None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import click
 
 from dln.grammar.diagnostics import Fault
 from dln.options import Some, settings, takes
+from dln.printing.files import spared
 from dln.printing.terminal import Terminal, plural
 
 ORDER = 52
@@ -29,13 +31,13 @@ ORDER = 52
               help="Read as this data set of the spec.")  # fmt: skip
 @click.option("--checkpoint", "which", type=Some(), metavar="NAME", default="newest",
               help="newest, best or a file in checkpoints/ [newest].")  # fmt: skip
-@takes("target")
+@takes("target", "files")
 def command(
     terminal: Terminal, /, run: str, net: str, new: str, to: str | None, keep: tuple[str, ...],
-    probabilities: bool, like: str | None, which: str, **given: Any,
+    probabilities: bool, like: str | None, which: str, force: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Results row by row, in the order of the data. Raises `Fault` E582 for results that go
-    nowhere."""
+    nowhere, E611 for a file that is there."""
     from dln.applying.application import AppliedRun  # late: NumPy
     from dln.applying.opening import opened  # late: NumPy
     from dln.applying.stdin import from_stdin  # late: NumPy
@@ -48,6 +50,7 @@ def command(
     read = [new] if os.path.exists(new) else tables_meant(new)
     if to is not None and os.path.exists(to) and any(os.path.samefile(to, one) for one in read):
         raise Fault(f"{to} holds the new data, which would be lost", "--to out.csv", "E582")
+    spared(*([] if to is None else [Path(to)]), force=force)
     held = JsonColumns() if terminal.json and to is None else None
     found = opened(run, which, asked.backend if "backend" in asked.asked else None, None,
                    asked.dtype)  # fmt: skip

@@ -12,7 +12,7 @@ import click
 from dln.compiler.schema.tables import PICTURES
 from dln.options import Some, Wrong, settings, takes
 from dln.printing import pictures
-from dln.printing.files import put
+from dln.printing.files import put, spared
 from dln.printing.small_curves import pen_for, several
 from dln.printing.terminal import Terminal, present
 from dln.recorded import comparing, curves
@@ -26,11 +26,18 @@ INSTALL = "pip install 'dln[plot]'"
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @click.option("--to", type=Some(), metavar="FILE", help="Draw their curves, to curves.png.")
 @click.option("--plot", is_flag=True, help="Draw them small, below the figures.")
-@takes()
+@takes("files")
 def command(
-    terminal: Terminal, /, runs: tuple[str, ...], to: str | None, plot: bool, **given: Any
+    terminal: Terminal,
+    /,
+    runs: tuple[str, ...],
+    to: str | None,
+    plot: bool,
+    force: bool,
+    **given: Any,
 ) -> int:
-    """What differs between runs; of one, its figures and curves."""
+    """What differs between runs; of one, its figures and curves. Raises `Fault` E611 for a file
+    that is there."""
     settings(terminal, given)
     if to is not None and Path(to).suffix not in PICTURES:
         raise Wrong(f"--to draws {', '.join(PICTURES)}, not {Path(to).suffix or to}",
@@ -38,6 +45,7 @@ def command(
     again = next((name for name in runs if runs.count(name) > 1), None)
     if again is not None:
         raise Wrong(f"{again} is given twice")
+    spared(*([] if to is None else [Path(to)]), force=force)
     read = [read_run(Path(name)) for name in runs]
     for run in read:
         if run.state == "damaged":

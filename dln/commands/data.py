@@ -45,9 +45,9 @@ LINE = 60  # characters of a text
     "--pictures", "to", metavar="[FILE]", is_flag=False, flag_value="", default=None,
     help="Draw examples of each class, for instance to digits.png [SPEC-data.png].",
 )  # fmt: skip
-@takes("spec")
+@takes("spec", "files")
 def command(
-    terminal: Terminal, /, spec: str, name: str | None, to: str | None, **given: Any
+    terminal: Terminal, /, spec: str, name: str | None, to: str | None, force: bool, **given: Any
 ) -> int:
     """What each data set of a spec, or one, holds, then what a run would refuse; 2 if it would."""
     asked = settings(terminal, given)
@@ -72,7 +72,7 @@ def command(
             found[each] = data_facts(session, each)
         terminal.result(text(model.data[each], found[each]) + "\n")
     path = None if to is None else Path(to or f"{made.spec.name}-data.png")
-    drawn = draw(terminal, session, names, path) if path else []
+    drawn = draw(terminal, session, names, path, force) if path else []
     problems = [p for f in found.values() for p in f.problems]
     facts = {each: as_data(model.data[each], f) for each, f in found.items()}
     terminal.data({"spec": made.spec.name, "data": facts, "pictures": drawn,
@@ -81,8 +81,11 @@ def command(
     return 2 if problems else 0
 
 
-def draw(terminal: Terminal, session: Session, names: list[str], to: Path) -> list[str]:
-    """Pictures of examples, one of each data set that has such; the files."""
+def draw(
+    terminal: Terminal, session: Session, names: list[str], to: Path, force: bool
+) -> list[str]:
+    """Pictures of examples, one of each data set that has such; the files. Raises `Fault` E611 for
+    one that is there."""
     found = {name: seen for name in names if (seen := images(session, name))}
     if not found:
         terminal.say("no field of the data is an image")
@@ -90,7 +93,7 @@ def draw(terminal: Terminal, session: Session, names: list[str], to: Path) -> li
     for name, (array, classes) in found.items():
         path = to if len(found) == 1 else to.with_name(f"{to.stem}-{name}{to.suffix}")
         made = Array(array, name, "example", tuple(classes))
-        written.append(str(save(terminal, name, path, made)))
+        written.append(str(save(terminal, name, path, made, force)))
         terminal.say(f"{name}: wrote {written[-1]}")
     return written
 

@@ -16,7 +16,7 @@ from dln.drawing.scene import Scene
 from dln.grammar.diagnostics import Fault
 from dln.options import Some, Whole, Wrong, loaded, settings, takes
 from dln.printing import pictures
-from dln.printing.files import put
+from dln.printing.files import put, spared
 from dln.printing.terminal import Terminal
 
 ORDER = 25
@@ -40,13 +40,13 @@ LAID_OUT = (".svg", *DRAWN)  # by Graphviz, where it is asked for
               help="How deep instances are opened: 0 not, 2 to their equations [1].")  # fmt: skip
 @click.option("--graphviz", is_flag=True, help="Let Graphviz lay it out, where it is installed.")
 @click.option("--net", type=Some(), metavar="NAME", help="Only this instance, from its inside.")
-@takes("spec")
+@takes("spec", "files")
 def command(
     terminal: Terminal, /, spec: str, to: str | None, depth: int, graphviz: bool,
-    net: str | None, **given: Any,
+    net: str | None, force: bool, **given: Any,
 ) -> int:  # fmt: skip
     """A picture of the whole spec, or of one instance. Raises `Fault` E574 where there is no
-    matplotlib for it, E576 where there is no Graphviz."""
+    matplotlib for it, E576 where there is no Graphviz, E611 for a file that is there."""
     asked = settings(terminal, given)
     if to is not None and Path(to).suffix not in FORMS:
         kinds = ", ".join(FORMS)
@@ -54,6 +54,7 @@ def command(
         raise Wrong(f"--to draws {kinds}, not {Path(to).suffix or to}", f"--to {stem}.svg")
     found = loaded(spec, asked)
     path = Path(to or (f"{found.name}-{net}.svg" if net else f"{found.name}.svg"))
+    spared(path, force=force)
     if path.suffix in DRAWN and not graphviz and not pictures.available():
         remedy = f"--to {path.with_suffix('.svg')}, or pip install 'dln[plot]'"
         raise Fault(f"a picture in {path.suffix} needs matplotlib", remedy, "E574")

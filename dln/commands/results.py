@@ -26,10 +26,10 @@ ORDER = 100
 @click.option(
     "--specs", "folder", type=Some(), metavar="DIR", help="The specs of a folder [those shipped]."
 )
-@takes("jobs", "device", "target")
+@takes("jobs", "device", "target", "files")
 def command(terminal: Terminal, /, specs: tuple[str, ...], **given: Any) -> int:
     """The specs named, or all of a folder."""
-    own = {k: given[k] for k in ("folder", "to", "table", "take")}
+    own = {k: given[k] for k in ("folder", "to", "table", "take", "force")}
     said = {"SPEC": specs, "--take": given["take"], "--table": given["table"]}
     if len(found := [word for word, value in said.items() if value]) > 1:
         raise Wrong(f"{' and '.join(found)} exclude each other", f"{found[0]} or {found[1]} alone")

@@ -24,8 +24,8 @@ ORDER = 70
 @click.argument("run_dir", metavar="RUN")
 @click.argument("name")
 @click.option("--out", type=Some(), metavar="DIR", help="Where files go [the run directory].")
-@takes("spec")
-def command(terminal: Terminal, /, run_dir: str, name: str, **given: Any) -> int:
+@takes("spec", "files")
+def command(terminal: Terminal, /, run_dir: str, name: str, force: bool, **given: Any) -> int:
     """A task with the parameters that a run ended with, perhaps with other options."""
     asked = settings(terminal, given)
     rundir = RunDirectory.reopen(run_dir)
@@ -39,6 +39,8 @@ def command(terminal: Terminal, /, run_dir: str, name: str, **given: Any) -> int
     if restored := rundir.last():
         session.restore(restored)
     folder = Path(asked.out) if asked.out else rundir.path
-    emitted = run_one(terminal, session, compiled.plan.tasks[wanted], folder)
+    emitted = run_one(
+        terminal, session, compiled.plan.tasks[wanted], folder, force or not asked.out
+    )
     terminal.data({"spec": spec.name, "task": wanted, "emitted": emitted, "run_dir": run_dir})
     return 0

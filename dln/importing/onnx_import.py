@@ -11,16 +11,17 @@ from dln.importing.comparing import Compared, compared
 from dln.importing.model import FileModel
 from dln.importing.spec_text import Written, double, spec_of
 from dln.importing.walking import understood
-from dln.printing.files import put
+from dln.printing.files import put, spared
 from dln.printing.terminal import Terminal
 from dln.spec import from_source
 
 REMEDY = "free some space, or give another --to"
 
 
-def imported(terminal: Terminal, file: Path, target: Path) -> int:
+def imported(terminal: Terminal, file: Path, target: Path, force: bool) -> int:
     """Write the spec and its weights; 1 where it computes other numbers than the file says. Raises
-    `DlnError` E615 to E622, `Fault` E542."""
+    `DlnError` E615 to E622, `Fault` E542, E611 for files that are there."""
+    spared(target, target.with_suffix(".safetensors"), force=force)
     model = onnx_file.read(file)
     found = understood(model)
     written = spec_of(model, found, target)
@@ -31,6 +32,7 @@ def imported(terminal: Terminal, file: Path, target: Path) -> int:
         written.text = (
             f"# It computes other numbers than {file.name}: do not use it.\n{written.text}"
         )
+        spared(target, target.with_suffix(".safetensors"), force=force)
     beside = target.with_suffix(".safetensors")
     put(target, written.text.encode(), REMEDY)
     session.save(beside)

@@ -50,6 +50,14 @@ def as_json(facts: Any) -> bytes:
     return f"{json.dumps(plain(facts), indent=1, ensure_ascii=False, allow_nan=False)}\n".encode()
 
 
+def spared(*paths: Path, force: bool) -> None:
+    """Keep files that are there, unless they may be written over. Raises `Fault` E611."""
+    for path in paths:
+        if not force and path.is_file():
+            remedy = "give another name, or --force to write over it"
+            raise Fault(f"{path} is there already", remedy, "E611")
+
+
 def put(path: Path, content: bytes, remedy: str) -> Path:
     """Write a file and the folders that it lies in. Raises `Fault` E542."""
     with allowed("write", path, remedy):

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from dln.printing.files import markdown
@@ -59,6 +61,13 @@ class Known:
     problem: str = ""
     seeds: Mapping[str, Any] = field(default_factory=lambda: {SEED: None})
     remarks: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is such a page, which may be written anew."""
+    with suppress(OSError), open(path, "rb") as file:
+        return file.read(len(HEAD)).startswith(HEAD[:100].encode())
+    return False
 
 
 def document(

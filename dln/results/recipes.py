@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from dln.grammar.diagnostics import DlnError, Fault, Problem, nearest
-from dln.printing.files import put
+from dln.printing.files import put, spared
 from dln.printing.terminal import Terminal, plural, present
 from dln.reading.facts import facts_of, remarks_of
 from dln.reading.mentions import seeds
 from dln.results import published, records
-from dln.results.page import Known, document
+from dln.results.page import Known, document, is_page
 from dln.results.published import About
 from dln.results.records import Measurements
 from dln.results.taking import Taken, taken
@@ -34,11 +34,13 @@ from dln.sweep.workers import cores
 
 def results(
     terminal: Terminal, given: Settings, asked: Sequence[str], *, folder: str | None, to: str,
-    table: bool, take: Sequence[str],
+    table: bool, take: Sequence[str], force: bool,
 ) -> int:  # fmt: skip
     """Run the specs of a folder, or take the figures of directories, record, and write the table:
     the records of docs/results.md are in docs/results. 1 if something failed, 130 if interrupted.
-    Raises `DlnError` E010 for a spec that there is not."""
+    Raises `DlnError` E010 for a spec that there is not, `Fault` E611 for a file that is there and
+    no such page."""
+    spared(Path(to), force=force or is_page(Path(to)))
     paths = found_specs(folder)
     for name in asked:
         if name not in paths:

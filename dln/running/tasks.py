@@ -33,10 +33,10 @@ def run_all(terminal: Terminal, session: Session, spec: Spec, folder: Path) -> d
 
 
 def run_one(
-    terminal: Terminal, session: Session, task: TaskSpec, folder: Path
+    terminal: Terminal, session: Session, task: TaskSpec, folder: Path, force: bool = True
 ) -> list[dict[str, Any]]:
     """One task: values to files of `folder`, or printed. Raises E562 where a phase that it comes
-    after has not run."""
+    after has not run, E611 for files that are there, where these are not to be written over."""
     if waiting := [phase for phase in task.after if phase not in session.results]:
         message = f"{task.name} comes after the phase {waiting[0]}, which has not run"
         raise DlnError([Problem("E562", message)])
@@ -52,7 +52,7 @@ def run_one(
             if leaves(folder, emit.to):
                 remedy = "name a file of the run directory"
                 raise Fault(f'the task emits to "{emit.to}"', remedy, "E015")
-            path = save(terminal, task.name, folder / emit.to, made)
+            path = save(terminal, task.name, folder / emit.to, made, force)
         terminal.say(f"{task.name}: wrote {path}")
         emitted.append({"file": str(path)})
     return emitted

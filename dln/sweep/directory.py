@@ -53,7 +53,7 @@ class SweepDirectory:
     @classmethod
     def create(cls, spec: str, text: str, only: str | None, given: Settings) -> SweepDirectory:
         """A new directory: that of `--out`, which must not hold a sweep, or runs/SPEC-sweep-N.
-        Raises `Fault` E540 where that holds one."""
+        Raises `Fault` E540 where that holds one, or a spec of its own."""
         with allowed("make", given.out or "runs", ROOM):
             path = Path(given.out) if given.out else next_free(Path("runs"), f"{spec}-sweep")
             path.mkdir(parents=True, exist_ok=True)
@@ -63,6 +63,9 @@ class SweepDirectory:
         if (path / FILE).exists():
             remedy = "go on with it by --resume, or give another --out"
             raise Fault(f"{path} already holds a sweep", remedy, "E540")
+        if (path / SPEC).exists():
+            text = f"{path} holds files of its own, and a sweep would write over {SPEC}"
+            raise Fault(text, "give another --out", "E540")
         found = cls(path, spec, text, only, given)
         found.put(SPEC, text.encode())
         found.put(MACHINE, as_json(machine()))

@@ -39,9 +39,10 @@ OPTIONS = {
     "--data {}": "dataset data-dir data-path datadir",
     "-D {}": "define set const constant param params override hparams hp c",
     "--json": "format output-format as-json j-son",
+    "--force": "f y yes overwrite clobber",
     "--quiet": "silent no-progress no-bar",
     "--slow": "full all long",
-    "": "v vv verbose progress force f y yes debug",
+    "": "v vv verbose progress debug",
 }
 """Words for each option, `{}` in place of their value; for nothing, what needs no word here."""
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dln.applying.opening import opened as run_opened
 from dln.grammar.diagnostics import Fault
 from dln.options import Wrong, compiled
-from dln.printing.files import put
+from dln.printing.files import put, spared
 from dln.printing.terminal import Terminal, columns, plural
 from dln.recorded.recorded_run import is_run
 from dln.running.training import opened
@@ -34,10 +34,10 @@ REMEDY = "free some space, or give another --to"
 
 def imported(
     terminal: Terminal, asked: Settings, weights: str, into: str, chart: str | None,
-    to: str | None, chart_to: str | None,
+    to: str | None, chart_to: str | None, force: bool,
 ) -> int:  # fmt: skip
-    """Write the parameters that a map takes out of a file, or propose a map. Raises `DlnError` E625
-    to E629, and those of specs, runs and files."""
+    """Write the parameters that a map takes out of a file, or propose a map. Raises `Fault` E611
+    for a file that is there, `DlnError` E625 to E629, and those of specs, runs and files."""
     if to is not None and Path(to).suffix != ".safetensors":
         stem = Path(to).stem if Path(to).suffix else to
         raise Wrong(f"--to writes .safetensors, not {to}", f"--to {stem}.safetensors")
@@ -45,6 +45,7 @@ def imported(
         raise Wrong("--map-to proposes a map, and --map has one", "one of both")
     if chart is None and to is not None:
         raise Wrong("--to needs a map of names", f"--map-to map.csv, then --map map.csv --to {to}")
+    spared(*([] if chart_to is None else [Path(chart_to)]), force=force)
     there = outside(weights)
     is_a_run = os.path.isdir(into) and is_run(Path(into))
     session = run_opened(into).session if is_a_run else opened(compiled(terminal, into, asked), 0)
@@ -56,6 +57,7 @@ def imported(
     target = Path(to or f"{session.plan.name}.safetensors")
     if target.exists() and any(target.samefile(p) for p in (there.path, chart)):
         raise Fault(f"{target} is read, and would be lost", "--to other.safetensors", "E542")
+    spared(target, force=force)
     made = _values(session, taken(fit, there, here), is_a_run)
     meta = {"weights": str(there.path), "map": chart}
     put(target, checkpoint.encode(made, meta), REMEDY)

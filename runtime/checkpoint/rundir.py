@@ -64,13 +64,17 @@ class RunDirectory:
     @classmethod
     def create(cls, spec: str, out: str | None = None, root: str = "runs") -> RunDirectory:
         """A new directory: `out` if given, else `root/<spec>-<n>`. Raises `Fault` E540 where that
-        holds a run, E542 where the system refuses."""
+        holds a run or files that one has too, E542 where the system refuses."""
         with _refusing("make", out or root):
             path = Path(out) if out is not None else next_free(Path(root), spec)
             path.mkdir(parents=True, exist_ok=True)
             if (path / MANIFEST).exists() or (path / LOG).exists():
                 remedy = "go on with it by --resume, or give another --out"
                 raise Fault(f"{path} already holds a run", remedy, "E540")
+            for own in (SPEC, RESOLVED):
+                if (path / own).exists():
+                    text = f"{path} holds files of its own, and a run would write over {own}"
+                    raise Fault(text, "give another --out", "E540")
             (path / "checkpoints").mkdir(exist_ok=True)
         return cls(path)
 

@@ -277,7 +277,7 @@ def test_the_pictures_of_the_pages_are_what_their_commands_draw(dln: Dln) -> Non
     found = re.findall(r"dln draw (.+) --to (pictures/\S+\.svg)", page)
     assert len(found) == 3
     for words, name in found:
-        assert dln("draw", *words.split(), "--to", "made.svg").code == 0
+        assert dln("draw", *words.split(), "--to", "made.svg", "--force").code == 0
         made, kept = Path("made.svg").read_bytes(), ROOT / "docs" / name
         if os.environ.get("DLN_GOLDEN") == "write":
             kept.parent.mkdir(exist_ok=True)

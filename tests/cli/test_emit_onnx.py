@@ -48,14 +48,14 @@ def test_the_weights_of_a_run_and_of_a_file(dln: Callable[..., Any], line: Path)
     x = np.array([[0.5], [2.0]], np.float32)
     wanted, files = session.line(x), list[bytes]()
     for words in (("r",), (str(line), "--weights", "r"), (str(line), "--weights", "w.safetensors")):
-        got = dln("emit", *words, "--to", "net.onnx", "--json")
+        got = dln("emit", *words, "--to", "net.onnx", "--json", "--force")
         assert got.code == 0, got.err
         files.append(Path("net.onnx").read_bytes())
     assert files[0] == files[2]
     for data in files:
         (y,) = answers(data, {"x": x}).values()
         assert np.allclose(y, wanted, atol=1e-6)
-    got = dln("emit", str(line), "--to", "net.onnx", "--dtype", "float64", "--json")
+    got = dln("emit", str(line), "--to", "net.onnx", "--dtype", "float64", "--json", "--force")
     assert got.data["dtype"] == "float64" and got.data["operators"] == 1
 
 

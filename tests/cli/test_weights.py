@@ -69,7 +69,7 @@ def test_every_file_brings_the_same(dln: Dln, theirs: dict[str, Any]) -> None:
             mat = chart.replace("a.bias;net[0].b;", "a.bias;net[0].b;reshaped")
             mat = mat.replace("a.", "a_").replace("b.", "b_").replace("c.", "c_")
             Path("map.csv").write_text(mat, "utf-8")
-        got = dln("import", "--weights", name, "--into", "net.dln", "--map", "map.csv")
+        got = dln("import", "--weights", name, "--into", "net.dln", "--map", "map.csv", "--force")
         assert got.code == 0, got.err
         made = load_file("net.safetensors")
         assert made.keys() == wanted.keys()
@@ -85,7 +85,7 @@ def test_bfloat16_is_the_upper_half(dln: Dln, theirs: dict[str, Any]) -> None:
     text = raw[8 : 8 + head].replace(b'"U16"', b'"BF16"').rstrip()
     Path("h.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + head :])
     Path("m.csv").write_text("theirs,ours\na.bias,net[0].b\n", "utf-8")
-    dln("import", "--weights", "h.safetensors", "--into", "net.dln", "--map", "m.csv")
+    dln("import", "--weights", "h.safetensors", "--into", "net.dln", "--map", "m.csv", "--force")
     made = load_file("net.safetensors")["net[0].b"]
     assert (made == (bits << 16).astype("<u4").view("<f4")).all()
 

@@ -145,6 +145,23 @@ def refused(path: str) -> Callable[[], object]:
     return run
 
 
+def handed_table(text: str) -> Callable[[], object]:
+    """A table in the place of what a set is handed."""
+
+    def load() -> None:
+        written("d.csv", text)
+        written("d.dln", "data d = given(x[n], label: class)\nlet net = dense(2)\n")
+        cli.carried_out(["check", "d.dln", "--data", "d=d.csv"])
+
+    return load
+
+
+def there() -> None:
+    """A picture where a file is."""
+    written("hello.svg", "mine")
+    cli.carried_out(["draw", "hello"])
+
+
 def other_seed() -> None:
     ran()
     cli.carried_out(["run", "--resume", "run", "--seed", "5"])
@@ -537,6 +554,9 @@ MADE: dict[str, Callable[[], object]] = {
     "E543": killed,
     "E544": other_seed,
     "E548": command("compare", "nowhere"),
+    "E611": there,
+    "E623": handed_table("a,sort\n1,rose\n"),
+    "E624": handed_table("a,b,label\n1,2,rose\n1,two,lily\n"),
     "E577": early,
     "E578": applied("scaled", GOOD),
     "E579": applied("net", GOOD, "--as", "other"),

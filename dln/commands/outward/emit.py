@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dln.compiler.schema.tables import DTYPES
 from dln.options import OneOf, Some, Wrong, compiled, settings, takes
-from dln.printing.files import put
+from dln.printing.files import put, spared
 from dln.printing.terminal import Terminal, plural
 from dln.reading.counts import headline
 from dln.running import beginning
@@ -36,13 +36,13 @@ OF_ONNX = {"net": "--net NAME", "dtype": "--dtype float64"}
 @click.option("--dtype", type=OneOf(DTYPES), help="Of ONNX: the precision, in place of the spec's.")
 @click.option("--weights", type=Some(), metavar="RUN",
               help="With --inference and of ONNX: the parameters of a run or file.")  # fmt: skip
-@takes("phase", "spec")
+@takes("phase", "spec", "files")
 @click.option("--slow", is_flag=True, help="Also what only slow checks need: the full recipes.")
 def command(
     terminal: Terminal, /, spec: str, to: str | None, weights: str | None, **given: Any
 ) -> int:
     """The file, which is written whole or not at all. Raises `Wrong` for options that do not go
-    with the kind of file."""
+    with the kind of file, `Fault` E611 for a file that is there."""
     asked, kind = settings(terminal, given), Path(to or ".py").suffix
     if to in (".py", ".onnx"):
         raise Wrong(f"--to {to} is a kind of file without a name", f"--to net{to}")
@@ -56,6 +56,7 @@ def command(
             wanted = f"{Path(to or spec).stem}{'.py' if kind == '.onnx' else '.onnx'}"
             raise Wrong(f"{words.split()[0]} goes with --to {wanted}", f"--to {wanted} {words}")
     if to is not None and kind == ".onnx":
+        spared(Path(to), force=given["force"])
         return as_onnx(terminal, spec, to, weights, given["net"], asked)
     return as_python(terminal, spec, to, weights, given, asked)
 
@@ -70,6 +71,8 @@ def as_python(
     made, inference = compiled(terminal, spec, asked), given["inference"]
     chosen = select(made.spec, asked)
     phases = [made.plan.phases[name] for name in chosen.names]
+    path = Path(to or f"{made.spec.name}.py")
+    spared(path, force=given["force"])
     source, arrays = made.spec.source, dict[str, NDArray[Any]]()
     if weights is not None and not inference:
         raise Wrong("--weights goes with --inference", "--inference --weights RUN")
@@ -82,9 +85,9 @@ def as_python(
     else:
         model, said = made.spec.model, headline(made.spec)
         text, arrays = page(made.plan, phases, source.text, source.path, model, said)
-    path = Path(to or f"{made.spec.name}.py")
-    put(path, text.encode(), FULL)
     lines, beside = text.count("\n"), path.with_suffix(".npz" if inference else ".data.npz")
+    spared(*[beside] if arrays else [], force=given["force"])
+    put(path, text.encode(), FULL)
     terminal.say(f"wrote {path}: {lines} lines")
     if arrays:
         held = BytesIO()

@@ -25,28 +25,29 @@ OPTIONS = {"constants": "-D", "define": "-D"}  # what are called otherwise
               help="With --weights: where a proposed map goes [stdout].")  # fmt: skip
 @click.option("--to", type=Some(), metavar="FILE",
               help="A .dln file [FILE.dln]; of weights a .safetensors file.")  # fmt: skip
-@takes("spec", "target")
+@takes("spec", "target", "files")
 def command(
     terminal: Terminal, /, file: str | None, weights: str | None, into: str | None,
-    chart: str | None, chart_to: str | None, to: str | None, **given: Any,
+    chart: str | None, chart_to: str | None, to: str | None, force: bool, **given: Any,
 ) -> int:  # fmt: skip
     """A spec made of a model; or a map that is proposed, or the file that one makes. Raises
-    `DlnError` E615 to E622, E625 to E629."""
+    `DlnError` E615 to E622, E625 to E629, `Fault` E611 for files that are there."""
     if file is not None:
         if weights is not None or into is not None:
             raise Wrong("a model has its own weights", f"dln import {file}")
         if chart is not None or chart_to is not None:
             raise Wrong("a model needs no map of names", f"dln import {file}")
-        return model(terminal, file, to, given)
+        return model(terminal, file, to, force, given)
     if weights is None or into is None:
         raise Wrong("import takes FILE.onnx, or --weights FILE --into RUN",
                     "dln import --weights w.safetensors --into mlp")  # fmt: skip
     from dln.weights.importing import imported  # late: NumPy
 
-    return imported(terminal, settings(terminal, given), weights, into, chart, to, chart_to)
+    return imported(terminal, settings(terminal, given), weights, into, chart, to, chart_to,
+                    force)  # fmt: skip
 
 
-def model(terminal: Terminal, file: str, to: str | None, given: dict[str, Any]) -> int:
+def model(terminal: Terminal, file: str, to: str | None, force: bool, given: dict[str, Any]) -> int:
     """A spec, and its weights beside it, of a model in a file."""
     terminal.json, terminal.quiet = given["json"], given["quiet"]
     if odd := [k for k, v in given.items() if v and k not in ("json", "quiet")]:
@@ -59,4 +60,4 @@ def model(terminal: Terminal, file: str, to: str | None, given: dict[str, Any]) 
         raise Wrong(f"--to writes .dln, not {target.suffix or to}", f"--to {stem}.dln")
     from dln.importing.onnx_import import imported  # late: NumPy
 
-    return imported(terminal, Path(file), target)
+    return imported(terminal, Path(file), target, force)
