@@ -246,6 +246,7 @@ def of_files(
 ) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
     """The open sizes of sets for which files stand, and the names of their classes."""
     from dln.runtime.readers.handed import looked_at  # late: NumPy
+    from dln.runtime.readers.table.by_field import FieldColumns  # late: few sets are tables
 
     known, sizes, handed = {**found.known, **constants}, dict[str, int](), dict[str, Any]()
     for name, path in paths.items():
@@ -253,7 +254,8 @@ def of_files(
         if any(_open(ports, known)) or any(map(named, ports)):
             ends = {ends_of(p, ports) for p in ports if timed(p)}
             try:
-                held = looked_at(path, {p.name: p.name in ends for p in ports})
+                asked = {p.name: FieldColumns(bool(p.dims), timed(p), named(p)) for p in ports}
+                held = looked_at(path, {p.name: p.name in ends for p in ports}, asked)
             except Fault as fault:
                 raise fault.at(ports[0].span) from None
             more = handed.setdefault(name, {})

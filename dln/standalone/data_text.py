@@ -153,7 +153,8 @@ class DataText:
             return table({n: self.where(p) for n, p in zip(names, paths, strict=True)})
         inputs = {b.key: b for b in self.plan.programs[ProgramKind.DATA.of(d.name)].inputs}
         if is_handed(d):
-            fields = [f.name for f in d.raw if str(RawInput(d.name, f.name)) in inputs]
+            said = {f.name: inputs.get(str(RawInput(d.name, f.name))) for f in d.raw}
+            fields = {n: list(a.shape_at(1)[1:]) for n, a in said.items() if a is not None}
             return f"handed(given, {dumps(d.name)}, {dumps(fields)})"
         found = {}
         for key, array in readers.read(d.source).items():

@@ -51,12 +51,24 @@ def handed(given: Any, name: str, fields: Any) -> Any:
         raise SystemExit(f"{name} is given no {missing[0]}: --data {name}=FILE.npz")
     if len({len(held[k]) for k in fields}) > 1:
         raise SystemExit(f"the arrays of {name} have different numbers of examples")
+    for k, shape in fields.items():
+        if np.shape(held[k])[1:] != tuple(shape):
+            said = f"has examples of {list(np.shape(held[k])[1:])}, and {shape} is wanted"
+            raise SystemExit(f"{name}: {k} {said}")
     return {k: np.asarray(held[k]) for k in fields}
 
 
 def sets_of(said: Any) -> Any:
     """Arrays of files by data set, as NAME=FILE.npz says."""
-    return {name: np.load(file) for name, _, file in (text.partition("=") for text in said)}
+    found = {}
+    for text in said:
+        name, _, file = text.partition("=")
+        try:
+            with np.load(file) as held:
+                found[name] = {k: held[k] for k in held}
+        except Exception as e:  # whatever it is, it is no file of arrays
+            raise SystemExit(f"--data {text}: no SET=FILE.npz of arrays: {e}") from None
+    return found
 
 
 def fields(program: Any, raw: Any, rows: Any, real: Any) -> Any:

@@ -57,6 +57,10 @@ class PhaseText(WatchText):
             yield f"    count = batch = {count}; per_epoch = {each}"
         else:
             yield f"    count = {count}; batch = min({p.batch}, count); per_epoch = {each}"
+        if p.order == "stream":
+            said = f"{name}: a stream of {p.batch} rows takes so many windows, not {{count}}"
+            yield f"    if count < {p.batch}:"
+            yield f'        raise SystemExit(f"{said}: --limit {p.batch}, or more")'
         if self.classes != "part" and (p.balanced or p.weighed):
             yield f"    {self.classes} = pick(part, np.arange(count), 0)"
         yield self.total()

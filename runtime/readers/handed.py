@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dln.compiler.schema.headers import DataSource, HeaderField, Schema, Stretch, WantedField
-from dln.grammar.diagnostics import Fault, nearest
+from dln.grammar.diagnostics import Fault, Problem, nearest
+from dln.runtime.readers.binary import cut
 from dln.runtime.readers.files import file_of
+from dln.runtime.readers.table.by_field import FieldColumns, columns_by_field, is_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +36,12 @@ def probe(decl: DataSource) -> Schema:
         count = decl.options.get("count")
         number = count if isinstance(count, int) else 0
         return Schema(fields, number, counted=count is not None, names=names)
+    if is_table(decl.override):
+        held = _of_table(decl)
+        shapes = {k: HeaderField(a.shape[1:], fields[k].kind) for k, a in held.items()}
+        for f in wanted(decl):
+            _fits(decl, f, shapes)
+        return Schema(fields, len(next(iter(held.values()))), names=names)
     from dln.runtime.readers.npz import reading  # late: few sets are npz
 
     found = reading.probe(as_file(decl))
@@ -47,10 +55,32 @@ def read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
     field."""
     if decl.override is None:
         raise unhanded(decl)
+    if is_table(decl.override):
+        return {name: cut(a, stretch) for name, a in _of_table(decl).items()}
     from dln.runtime.readers.npz import reading  # late: few sets are npz
 
     found = reading.read(as_file(decl), stretch)
     return {f.name: found[f.name] for f in wanted(decl) if f.name in found}
+
+
+def _of_table(decl: DataSource) -> dict[str, NDArray[Any]]:
+    """The columns of a table, by field; classes as whole numbers, where they are such. Raises
+    `Fault` E623, E624, and E554 for a class that was not there before."""
+    import numpy as np  # late: NumPy
+
+    from dln.runtime.readers.frames import coded  # late: NumPy
+
+    asked = {f.name: FieldColumns(bool(f.shape), f.timed, f.named) for f in wanted(decl)}
+    found = columns_by_field(str(decl.override), asked)
+    for f in wanted(decl):
+        if names := names_of(decl).get(f.name):
+            codes = coded(found[f.name], names)
+            if isinstance(codes, Problem):
+                raise Fault(f"{decl.override}: {codes.message}", code=codes.code)
+            found[f.name] = codes
+        elif f.kind == "index" and not f.named and not (found[f.name] % 1).any():
+            found[f.name] = found[f.name].astype(np.int64)
+    return found
 
 
 def names_of(decl: DataSource) -> Mapping[str, tuple[str, ...]]:
@@ -68,7 +98,9 @@ def unhanded(decl: DataSource, name: str = "the set") -> Fault:
 
 
 def as_file(decl: DataSource) -> DataSource:
-    """The file that takes the place of what is handed over."""
+    """The file that takes the place of what is handed over, as a set of its own."""
+    if is_table(decl.override):
+        return decl.changed(reader="table", args=(str(decl.override),), options={})
     said = {k: v for k, v in decl.options.items() if k == "mapped"}
     return decl.changed(reader="npz", args=("examples.npz",), options=said)
 
@@ -97,10 +129,14 @@ def _without(path: Path, name: str, held: Iterable[str]) -> Fault:
     return Fault(f"{path} holds {', '.join(held)}, and no {name}", remedy, "E550")
 
 
-def looked_at(path: str, names: Mapping[str, bool]) -> dict[str, NDArray[Any]]:
+def looked_at(
+    path: str, names: Mapping[str, bool], asked: Mapping[str, FieldColumns]
+) -> dict[str, NDArray[Any]]:
     """Arrays of a file by name, to look at their shapes, and at the values of those that are one
-    number for each example; `names` says which may be left out. Raises the faults of reading, and
-    E550 for one that is missing."""
+    number for each example; `names` says which may be left out, `asked` what they want of a table.
+    Raises the faults of reading, and E550 for one that is missing."""
+    if is_table(path):
+        return columns_by_field(path, asked)
     import numpy as np  # late: NumPy
 
     from dln.runtime.readers.npz.members import members  # late: few sets are npz

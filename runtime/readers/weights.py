@@ -14,6 +14,7 @@ from dln.runtime.readers.npz import reading
 from dln.runtime.readers.readers import paths, readable
 from dln.runtime.readers.table import arrow
 from dln.runtime.readers.table import columns as table_columns
+from dln.runtime.readers.table.by_field import is_table
 
 PIECES = 4 * CHUNK  # what is unpacked piece by piece, packed and not
 CELL, CODED = 150, 20  # bytes of a cell as text, with its place in a list; of one that is no number
@@ -146,6 +147,11 @@ def _given(spec: DataSpec, stretch: Stretch | None) -> Weight:
     """A file in the place of what is to be handed over."""
     if spec.override is None:
         raise handed.unhanded(spec.source, spec.name)
+    if is_table(spec.override):  # a column at a time, then the fields, which are whole
+        numbers = sum(prod(f.shape) for f in handed.wanted(spec.source))
+        whole = 8 * spec.count * numbers
+        kept = whole if stretch is None else 8 * (stretch.stop - stretch.start) * numbers
+        return Weight(kept, _grown(spec.count) * 8 * numbers + PIECES + whole + kept)
     return _npz(spec.changed(reader="npz", args=handed.as_file(spec.source).args), stretch)
 
 

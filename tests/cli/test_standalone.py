@@ -300,6 +300,35 @@ def test_data_that_are_handed_over(dln: Callable[..., Any]) -> None:
     assert np.array_equal(alone.train(given=alone.sets_of(["d=d.npz"]))[0]["out.W"], param["out.W"])
     with pytest.raises(SystemExit, match="d=FILE.npz"):
         alone.train()
+    with pytest.raises(SystemExit, match=r"d: x has examples of \[3\], and \[2\] is wanted"):
+        alone.train(given={"d": {"x": np.ones((7, 3)), "label": label}})
+    Path("d.csv").write_text("x,label\n")
+    np.save("d.npy", x)
+    Path("half.npz").write_bytes(Path("d.npz").read_bytes()[:90])
+    for said in ("d=d.csv", "d=d.npy", "d=half.npz", "d=no.npz", "d.npz"):
+        with pytest.raises(SystemExit, match=f"--data {said}: no SET=FILE.npz of arrays"):
+            alone.sets_of([said])
+
+
+def test_a_stream_of_too_few_windows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "letters.txt").write_text("abcab" * 9)
+    (tmp_path / "lm.dln").write_text("""data d = text("letters.txt") {
+  set window = 4
+  c[time]: class(3) = raw[:4]
+  next[time]: class(3) = raw[1:]
+}
+block lm(c[time]: class(3)) -> z[time, 3]: logit {
+  z = onehot(c) -> rnn(2) -> dense(3)
+}
+let net = lm()
+train fit on d stream 3 for 4 updates {
+  minimize mean(cross_entropy(net(c), next)) over net with sgd(lr = 0.1)
+}
+""")
+    plan = package.load(tmp_path / "lm.dln").compile().plan
+    alone = module(page(plan, plan.phases.values(), "", "lm.dln")[0], tmp_path / "lm.py")
+    with pytest.raises(SystemExit, match="a stream of 3 rows takes so many windows, not 2"):
+        alone.train(limit=2)
 
 
 def test_what_cannot_stand_alone_is_refused(dln: Callable[..., Any]) -> None:

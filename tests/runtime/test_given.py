@@ -240,3 +240,33 @@ def test_commands_say_what_is_missing_and_take_a_file(
         assert cli.carried_out(words) == code, words
         assert said in capsys.readouterr().err
     assert not Path("runs").exists()
+
+
+def test_a_table_gives_the_columns_of_its_names(by_file: Any) -> None:
+    """A field has the column of its name, the other one those that are left; words are classes."""
+    folder, y, history = by_file
+    words = np.array(["ant", "bee", "cat", "dog"])[LABEL]
+    for name, text, labels in (
+        ("n.csv", OPEN, LABEL),
+        ("w.csv", OPEN.replace("class(k)", "class").replace("dense(k)", "dense(4)"), words),
+    ):
+        cells = [f"{float(a)!r},{k},{float(b)!r},{float(c)!r}\n"
+                 for (a, b, c), k in zip(X, labels, strict=True)]  # fmt: skip
+        (folder / name).write_text("a,label,b,c\n" + "".join(cells))
+        (folder / f"{name}.dln").write_text(text)
+        spec = dln.load(folder / f"{name}.dln", data_paths={"d": str(folder / name)})
+        session = trained(spec)
+        assert np.array_equal(session.f(X), y) and session.results["fit"].history == history
+    lines = (folder / "n.csv").read_text()
+    short = OPEN.replace("x[n]", "x[3]")
+    for code, table, said in (
+        ("E623", lines.replace("label", "lable"), "b, c, and no label"),
+        ("E623", lines.partition("\n")[2], "does not say what its columns are"),
+        ("E624", lines + "1,2,?,4\n", 'line 25, column "b": nothing stands there'),
+        ("E624", lines + "1,two,3,4\n", 'line 25, column "label": "two" is no number'),
+        ("E551", lines.replace(",c\n", ",x\n"), ""),
+    ):
+        (folder / "t.csv").write_text(table)
+        paths = {"d": str(folder / "t.csv")}
+        found = refused(code, lambda: dln.load(short, data_paths=paths))  # noqa: B023
+        assert said in found, found

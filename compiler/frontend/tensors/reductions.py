@@ -285,7 +285,9 @@ def lowest(b: Build, span: Span, x: Value, k: Value) -> Node:
     if number is None or number < 1 or (most is not None and number > most):
         of = "" if most is None else f" from 1 to {most}"
         text = f"how many are lowest is a whole number{of}"
-        b.fail("E305", text, b.blame(k, span), f"is {shown(k)}")
+        limited = most is not None and most == b.outside.limit
+        facts = (f"--limit leaves {most} examples: --limit {number}, or more",) * limited
+        b.fail("E305", text, b.blame(k, span), f"is {shown(k)}", facts=facts)
     node = lengths.filled(b, node, (len(node.type.running),), lengths.LARGE, span)
     return b.at(span)("lowest", node, k=number)
 
