@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from typing import NamedTuple
 
 from lark import Token
@@ -297,11 +297,17 @@ def _marks(f: Failure) -> Iterator[str]:
     """The marks that alone could stand here: of operators there are too many. A bracket is closed
     where nothing in it could stand outside."""
     before = [t for t in f.reading.line if t is not f.token]
-    if f.opened and plain(before, f.opened[-1]):
+    several = f.token.value == ":" and f.opened and _several(before, f.opened[-1])
+    if f.opened and plain(before, f.opened[-1]) and not several:
         yield f.reading.lexer.written[CLOSING[f.opened[-1].type]]
     ended = f.opened and f.before and f.before.type in VALUE_ENDS
     if not ended and not f.takes("PLUS"):
         yield from MARKS
+
+
+def _several(line: Sequence[Token], opener: Token) -> bool:
+    """Whether a bracket that stays open has several values, behind any of which it may close."""
+    return any(token.type == "COMMA" for token in dropwhile(lambda t: t is not opener, line))
 
 
 def plain(line: Sequence[Token], opener: Token) -> bool:

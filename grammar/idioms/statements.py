@@ -183,8 +183,15 @@ def _layer(h: Holes) -> str:
 
 
 def _compared(h: Holes) -> str | None:
-    """`watch error = argmax(z) = label`; two of which one is a number are hardly compared."""
-    side = h["side"].strip()
+    """`watch error = argmax(z) = label`; two of which one is a number are hardly compared, nor two
+    of which something is worked out: `mean((x = y)^2)`."""
+    side, depth = h["side"].strip(), 0
+    for at, mark in enumerate(h["rest"]):
+        depth += (mark in "([") - (mark in ")]")
+        if depth < 0:
+            if h["rest"][at + 1 :].lstrip()[:1] in tuple("^*/+-@"):
+                return None
+            break
     return None if NUMBER.fullmatch(side) else f"watch {h['f']} = {side} == {h['rest']}"
 
 

@@ -95,8 +95,8 @@ def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
     body = b.calls[-1].body if b.calls else None
     if body is not None and body.holds(span) and (before := step_before(body.text, name)):
         return before
-    if (inside := elsewhere(b, name, scope)) and not (meant_at(span) is MOVED or _waits(span)):
-        return inside
+    if not (meant_at(span) is MOVED or _waits(span)) and (it := elsewhere(b, name, span, scope)):
+        return it
     if (pair := _run_together(b, name, scope)) is not None:
         alone = span.source.text[span.stop :].lstrip(" ")[:1] not in tuple("^'[(.")
         return " @ ".join(pair) if alone and _product(b, pair, scope) else ""
@@ -120,11 +120,22 @@ def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
 def _cut_short(b: Build, name: str, scope: Scope, meant: Meant) -> str:
     """The one name of the place or the file that begins as another does: `inp`, of `input`."""
     own = {k: to for names in islice(_levels(scope), LIBRARY) for k, to in names.items()}
+    for k in own:
+        if name.startswith(k) and _has_part(b, known(b, own[k]), name.removeprefix(k)):
+            return f"{k}.{name.removeprefix(k)}"
     low = name.casefold()
     found = [k for k, to in own.items() if min(len(k), len(low)) >= SHORT
              and (low.startswith(k.casefold()) or k.casefold().startswith(low))
              and k[0] != "_" and meant.by(known(b, to))]  # fmt: skip
     return found[0] if len(found) == 1 and not any(map(str.isdigit, name + found[0])) else ""
+
+
+def _has_part(b: Build, value: Value | None, part: str) -> bool:
+    """Whether a value has a part of that name: what stands behind a point that is lost."""
+    phase = b.phases.made.get(value.name) if isinstance(value, PhaseValue) else None
+    if phase is not None:
+        return part in ("best", *(w.name for w in phase.watches))
+    return isinstance(value, Instance) and part in value.scope.names
 
 
 def _waits(span: Span) -> bool:
@@ -287,7 +298,7 @@ def _levels(scope: Scope) -> Iterator[dict[str, Binding]]:
         yield {k: to for x in reversed(part) for k, to in x.names.items()}
 
 
-def elsewhere(b: Build, name: str, scope: Scope) -> str:
+def elsewhere(b: Build, name: str, span: Span, scope: Scope) -> str:
     """`fit.error` for what a phase watches, `M.mnist` for a name of a file that is used as M."""
     outside: Callable[[str], Binding | None] = scope.lookup
     phases = (p for key, p in b.phases.made.items() if outside(key.split("[")[0]) is not None)
@@ -297,7 +308,9 @@ def elsewhere(b: Build, name: str, scope: Scope) -> str:
         inside = isinstance(value, Module) and name in value.scope.names
         part = isinstance(value, DataValue) and name in b.data.sets[value.name].parts
         within = isinstance(value, Instance) and _works_out(value, name) and _sure(value, name)
-        if inside or part or within or (isinstance(value, Results) and name in value.values):
+        result = isinstance(value, Results) and name in value.values
+        sure = key == "raw" or not field_elsewhere(b, name, span)  # of data, it may be meant so
+        if inside or part or within or (result and sure):
             found.append(f"{key}.{name}")
     found = list(dict.fromkeys(found))
     return f"one of {', '.join(found)}" if 1 < len(found) <= 6 else "".join(found[:1])

@@ -180,7 +180,8 @@ def in_optimiser(b: Build, name: str, span: Span) -> tuple[str, ...]:
 def field_elsewhere(b: Build, name: str, span: Span) -> tuple[str, ...]:
     """Where a name means something that is only a field of data here."""
     sets = b.data.declared.values()
-    if any(d.span.holds(span) for d in sets if any(_is_field(st, name) for st in d.body)):
+    lines = [st.span for d in sets if d.span.holds(span) for st in d.body if _is_field(st, name)]
+    if any(line.start > span.start for line in lines):
         return (f"{name} is a field that is declared further down: this line goes below it",)
     held = [d.name for d in sets for st in d.body if _is_field(st, name)]
     if not held:

@@ -160,6 +160,8 @@ def domain_of(
     if domain.name not in DOMAINS:
         begun = [k for k in DOMAINS if domain.name.startswith(k[:4])]
         hint = nearest(domain.name, DOMAINS) or "".join(begun[:1]) or "one of " + ", ".join(DOMAINS)
+        sizes = domain.span.text.removeprefix(domain.name) if " " not in hint else ""
+        hint += sizes if hint == "class" and sizes.startswith("(") else ""
         b.fail("E312", f"there is no domain {domain.name}", domain.span, "unknown", remedy=hint)
     if domain.words:
         return Domain(domain.name, Size(len(domain.words)))

@@ -27,7 +27,7 @@ from dln.compiler.ir.graph import Node, ancestors
 from dln.compiler.ir.sizes import Reason, Size
 from dln.compiler.ir.structure import in_step
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import Note, Span, nearest
+from dln.grammar.diagnostics import CHOICES, Note, Span, nearest
 
 # ---- functions ---------------------------------------------------------------------------------
 
@@ -131,7 +131,7 @@ def apply_instance(
         if len(given) == 1 and span.text.isidentifier():  # in a pipeline
             remedy = f"{span.text}.up"
         elif (call := re.fullmatch(r"([\w.]+)(\(.*\))", span.text)) is not None:
-            remedy = f"{call[1]}.up{call[2]}"
+            remedy = f"{CHOICES}{call[1]}.up{call[2]}, {call[1]}.free{call[2]}"
         both = f"{made.path}.down({made.path}.up({', '.join(a.text for _, a in given)}))"
         facts = (f"up gives the hidden units, {both} a reconstruction",)
         head = span.source.text[: span.start]

@@ -185,9 +185,9 @@ def mask(b: Build, span: Span, x: Value, p: Value) -> Node:
         out = 1 - p  # of dropout(50)
         said = [a for call in b.calls[-1:] if (a := call.argument(span, "p")) is not None]
         percent = 1 < out <= 100 and said and said[0].value == out and said[0].span.text.isdigit()
-        meant = f"{out / 100:g}" if percent else ""
+        facts = (f"{out:g} % is {out / 100:g}",) if percent else ()
         text = "the share that is kept lies above 0, up to 1"
-        b.fail("E346", text, b.blame(p, span), f"is {p}", (), meant)
+        b.fail("E346", text, b.blame(p, span), f"is {p}", facts=facts)
     like = for_each(b, TensorType(node.type.shape, node.type.running))
     return _below(b, _draw(b, span, "uniform", place_site(b, span, "mask"), like), p, span)
 
