@@ -22,6 +22,7 @@ from dln.runtime.data.fields import Fields, kinds_of
 from dln.runtime.data.part import DataPart
 from dln.runtime.device.device import DeviceArray
 from dln.runtime.device.source_map import placed, unknown
+from dln.runtime.ranks.far import FarRows
 from dln.runtime.readers import handed
 from dln.runtime.readers.frames import numbered
 from dln.runtime.readers.given import in_order
@@ -205,7 +206,9 @@ class Datasets:
         kinds, device = kinds_of(spec, dtype), self.fields.device
         on_device: dict[str, DeviceArray] = {}
         for name, a in arrays.items():
-            ready = device.xp is np and a.dtype == kinds[name] and a.flags.c_contiguous
+            ready = isinstance(a, FarRows) or (
+                device.xp is np and a.dtype == kinds[name] and a.flags.c_contiguous
+            )
             on_device[name] = a if ready else device.array(a, kinds[name])
         n = len(next(iter(arrays.values())))
         return DataPart(f"{spec.name}.{part}", rows, n, on_device)

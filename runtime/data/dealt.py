@@ -1,5 +1,5 @@
-"""Data sets that the ranks of a run keep together: each machine has them once, filled in by its
-ranks.
+"""Data sets that the ranks of a run keep together: each machine has a block of the examples once,
+filled in by its ranks.
 
 Examples that can be read by rows each rank reads for itself: those of its chunks. What can only be
 read whole, as a table or a packed file, the first rank of a machine reads and makes into fields;
@@ -10,7 +10,7 @@ one process, and so are the bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import TypeVar, cast
 
@@ -64,19 +64,21 @@ class Together:
             self._alone -= 1
         return ranks.first((made, self._measured))[0]
 
-    def room(self, forms: Forms) -> SharedRoom | None:
-        """Room for arrays that all ranks of the machine see; None where there is no such memory,
-        and each has its own."""
+    def room(self, forms: Forms, chunks: Sequence[tuple[int, int]]) -> SharedRoom | None:
+        """Room for arrays that all ranks of the machine see, those of its chunks; None where there
+        is no such memory, and each has its own."""
         if self._machine is None:
             self._machine = Machine(self._ranks())
-        return self._machine.room(forms)
+        ends = [0, *(high for _, high in chunks)]
+        blocks = self._machine.blocks(len(chunks))
+        return self._machine.room(forms, [range(ends[b.start], ends[b.stop]) for b in blocks])
 
     def chunks(self, count: int, by_rows: bool) -> range:
         """Which of so many chunks of examples this rank fills in, of those of its machine."""
         machine = self._machine
         assert machine is not None
+        block, n, index = machine.blocks(count)[machine.number], machine.count, machine.index
         if not by_rows:
-            return range(count if machine.index == 0 else 0)
-        return range(
-            count * machine.index // machine.count, count * (machine.index + 1) // machine.count
-        )
+            return block if index == 0 else range(0)
+        low, high = (block.start + len(block) * i // n for i in (index, index + 1))
+        return range(low, high)

@@ -128,7 +128,7 @@ class Fields:
         if spec.plain and self.handed and not self.stays(spec, rows):
             self.check_claims(spec, rows)
             return self._as_they_stand(spec, wanted, rows, dtype)
-        room = self._room(spec, forms)
+        room = self._room(spec, rows, forms)
         for own, raw, at in self._mine(spec, rows, room):
             for low, found in self._chunks(spec, ProgramKind.DATA, raw, at, own=own):
                 values = settled(spec.fields, found)
@@ -211,7 +211,7 @@ class Fields:
             self.check_claims(spec, rows)
             found = {key: at.of(fitting(raw[key], key)) for key in kinds}
             return {key: self.device.array(a, kinds[key]) for key, a in found.items()}
-        room = self._room(spec, forms)
+        room = self._room(spec, rows, forms)
         for own, raw, at in self._mine(spec, rows, room):
             for low, high in chunks_of(spec, rows.count, own):
                 for key in kinds:
@@ -224,10 +224,11 @@ class Fields:
 
     # ---- kept by the ranks of a run together ---------------------------------------------------
 
-    def _room(self, spec: DataSpec, forms: Forms) -> Room:
+    def _room(self, spec: DataSpec, rows: ChosenRows, forms: Forms) -> Room:
         """Room for arrays of a set, of all ranks of the machine or of this one."""
         shared = self.together.shared(spec)
-        return (self.together.room(forms) if shared else None) or OwnRoom(forms)
+        chunks = chunks_of(spec, rows.count)
+        return (self.together.room(forms, chunks) if shared else None) or OwnRoom(forms)
 
     def _mine(
         self, spec: DataSpec, rows: ChosenRows, room: Room

@@ -51,6 +51,7 @@ class Mpi:
         self._places: list[tuple[str, int]] = self._comm.allgather(here)
         self._ready: dict[Place, Exchange] = {}
         self._staged: dict[int, Any] = {}
+        self._windows: list[Any] = []
         self._depth, self._era = 0, 0  # blocks within one another; how often they have parted
         self._gone: dict[int, Elsewhere | None] = {}
         self._said = np.zeros((self.count, 1), np.int64)
@@ -135,6 +136,20 @@ class Mpi:
             exchange.free()
         self._ready = {key: e for key, e in self._ready.items() if e.active}
         self._staged.clear()
+
+    def window(self, memory: Any) -> Any:
+        """A window of MPI through which others may read some memory of this rank, or none."""
+        made = self._mpi.Win.Create(memory, 1, comm=self._comm)
+        made.Lock_all(self._mpi.MODE_NOCHECK)
+        self._windows.append(made)
+        return made
+
+    def shut(self) -> None:
+        """Close all windows."""
+        for window in self._windows:
+            window.Unlock_all()
+            window.Free()
+        self._windows.clear()
 
     def agree(self, said: int) -> int:
         """What any of the ranks says, bit by bit."""

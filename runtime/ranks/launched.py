@@ -73,6 +73,7 @@ def ended(ranks: Mpi, code: int, lost: bool) -> int:
     timer = threading.Timer(ENDING, os._exit, [found])
     timer.daemon = True
     timer.start()
+    ranks.shut()
     mpi().Finalize()
     timer.cancel()
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from dln.grammar.diagnostics import DlnError, Problem
 from dln.runtime.device.device import DeviceArray
@@ -74,6 +74,10 @@ class Ranks(Protocol):
     def first(self, value: Plain) -> Plain:
         """What rank 0 has: plain data."""
 
+    def window(self, memory: Any) -> Any:
+        """A window of MPI through which others may read some memory of this rank, or none, at any
+        time."""
+
     def together(self) -> AbstractContextManager[None]:
         """What is raised in here by one rank is raised by all: by the others as `Elsewhere`. All of
         them come to the end before one goes on."""
@@ -111,6 +115,9 @@ class Alone:
 
     def first(self, value: Plain) -> Plain:
         return value
+
+    def window(self, memory: Any) -> Any:
+        return None
 
     def together(self) -> AbstractContextManager[None]:
         return NOTHING

@@ -110,9 +110,11 @@ def exchanged(ranks: Any) -> str:
 def kept_together(ranks: Any) -> str:
     """Rows of two arrays that all fill in and see; nothing where the system has no such memory."""
     forms = {"x": ((9, 70_000), "float32"), "y": ((9,), "int64")}
-    room = Machine(ranks).room(forms)
+    machine = Machine(ranks)
+    blocks = machine.blocks(9)
+    room, mine = machine.room(forms, blocks), blocks[machine.number]
     assert room is not None
-    for i in range(ranks.index, 9, ranks.count):
+    for i in mine[machine.index :: machine.count]:
         room.put("x", i, np.full((1, 70_000), i / 3))
         room.put("y", i, np.array([i]))
     found = room.arrays()
@@ -121,8 +123,11 @@ def kept_together(ranks: Any) -> str:
     with pytest.MonkeyPatch.context() as patch:
         if ranks.index == 0:
             patch.delattr(os, "memfd_create")
-        assert Machine(ranks).room(forms) is None
-    return f"{found['x'].sum(dtype='float64'):.0f} {found['y'].sum()}"
+        assert machine.room(forms, blocks) is None
+    x, order = found["x"], np.array([8, 0, 7, 1, 4])
+    assert (x[order][:, -1] == np.float32(order / 3)).all() and x.shape == (9, 70_000)
+    assert isinstance(x, FarRows) == (len(blocks) > 1)
+    return f"{np.asarray(x[:]).sum(dtype='float64'):.0f} {found['y'].sum()}"
 
 
 class Rows:
@@ -231,6 +236,13 @@ def main(file: str, *names: str) -> None:
         dealt.LEAST = 0
     found = {"exchanged": exchanged(ranks), **trained(names, MPI.COMM_WORLD)}
     found["kept"] = kept_together(ranks)
+    if ranks.count == 4:  # on two machines, which fetch from one another all but what is tiny
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(common, "_machine", lambda: str(ranks.index // 2))
+            patch.setattr(common, "FEW", 100_000)
+            assert found["kept"] == kept_together(ranks)
+            far = trained(["mlp"], MPI.COMM_WORLD)
+        assert far == {name: found[name] for name in far}
     found["left"] = left(MPI.COMM_WORLD)
     if "mlp" in names and ranks.count == 2:
         found["on device"] = on_device(MPI.COMM_WORLD)
@@ -244,8 +256,9 @@ if __name__ == "__main__":
     from mpi4py import MPI
 
     from dln.runtime.data import dealt
-    from dln.runtime.ranks import exchange
+    from dln.runtime.ranks import common, exchange
     from dln.runtime.ranks.common import Machine
     from dln.runtime.ranks.exchange import Mpi
+    from dln.runtime.ranks.far import FarRows
 
     main(*sys.argv[1:])
