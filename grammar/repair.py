@@ -174,14 +174,12 @@ def bodied(span: Span) -> tuple[int, int, str] | None:
 
 
 def opened_above(end: Span) -> bool:
-    """Whether what an `end` closes, by its indent, is a body that was opened: not by a for or an if
-    of another language."""
+    """Whether what an `end` closes, by its indent, is a body that was opened."""
     source, n, margin = end.source, end.line - 1, indent(end.source.line(end.line))
     while n > 0 and (not source.line(n).strip() or indent(source.line(n)) > margin):
         n -= 1
     head = source.line(n).strip() if n > 0 else ""
-    other = re.match(r"(?:for|if|while)\b(?!\s+\w+\s+in\b)", head)
-    return other is None or head.endswith("{")
+    return head.endswith("{")
 
 
 def brace_below(span: Span) -> int | None:

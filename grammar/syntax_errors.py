@@ -80,6 +80,11 @@ def _mended(f: Failure, problem: Problem, resume: Resume | None) -> Answer:
     if elsewhere or phrased(problem) or right:
         return problem, resume
     code, message, remedy = problem.code, problem.message, ""
+    if code == "E112" and said:
+        from dln.grammar.idioms import written  # late: most texts have none
+
+        if reads(f, both := written.without_signs(said)):
+            return replace(problem, remedy=both), resume
     if (found := _rewritten(f)) is None:
         remedy = repaired(f)
     else:
@@ -311,6 +316,8 @@ def _out_of_place(f: Failure) -> Answer | None:
     )
     other = mistakes.MEANT.get((word, here))
     remedy = f.swapped(other, f.first) if other is not None else ""
+    if word == "block" and here == "block":
+        around = "a block stands by itself, above, and is made in another: x -> inner()"
     around = "in a phase expect stands alone" if (word, here) == ("check", "train") else around
     facts = (around,) if around else ()
     return Problem("E108", message, f.span(f.first), remedy=remedy, facts=facts), panic(f)

@@ -22,6 +22,9 @@ LIBRARY = (
 ).split()
 
 
+OR = " ~~ "  # between what may be meant, where the order of arguments or a domain decides
+
+
 class Idiom(NamedTuple):
     """A form, what is written here in its place, and why. What begins with a colon is advice, which
     fits into no place; `code` is that of a line that the parser refuses."""
@@ -112,6 +115,10 @@ HOLES = {
     "closed": rf"(?:[^()\[\];\n#]|{_PAIRS})+",
     "blank": _LINE,
     "stepwise": r"(?:->[^{}\n]*)?\{\s*\n?(?P<steps>[^{}]*)\}",
+    "improves": r"[^\n#]*\b(?:improv|better|decreas|increas|fall|plateau|progress)[^\n#]*",
+    "factored": r"[^\[\]\n#]*\b\d+[a-z][^\[\]\n#]*",
+    "listing": r"[^{}:=\n#]+,[^{}:=\n#]*",
+    "named": r"(?:logit|prob|binary|positive|real|class\([^()\n]*\))",
     "rowed": r"[^\[\];\n#]+;[^\[\]\n#]*",
     "reckoned": r"(?=\s*[-+*/^](?!>))",
     "put": r"<-|=",

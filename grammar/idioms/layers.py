@@ -61,6 +61,28 @@ STEPS = (
     ("clip|clip_by_norm|clip_by_global_norm|clipped({f}({inside}), {number})",
      "{f}({inside}) clip {number}", "clip stands behind the optimiser"),
 )  # fmt: skip
+CLASSED = "nll({b}, {a}) ~~ cross_entropy({a}, {b}) ~~ cross_entropy({b}, {a}) ~~ nll({a}, {b})"
+BINARY = (
+    "binary_cross_entropy({b}, {a}) ~~ sum(binary_cross_entropy({b}, {a})) ~~ "
+    "binary_cross_entropy({a}, {b}) ~~ sum(binary_cross_entropy({a}, {b}))"
+)
+
+
+def _clipped(h: dict[str, str]) -> str | None:
+    """`optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))`."""
+    given = [re.sub(r"^\w+\.(?=\w+\()", "", a.strip()) for a in arguments(h["inside"])]
+    limit = re.fullmatch(r"clip\w*\(([\d.]+)\)", given[0]) if len(given) == 2 else None
+    return f"{given[1]} clip {limit[1]}" if limit else None
+
+
+def _decayed(h: dict[str, str]) -> str | None:
+    """`Adam(net.parameters(), lr=1e-3, weight_decay=1e-4)`."""
+    given = [a.strip() for a in arguments(h["inside"]) if "=" in a]
+    if not any(re.match(r"(weight_)?decay\b|l2\b", a) for a in given):
+        return None
+    return f"adamw({options(', '.join(given), (), str).removeprefix(', ')})"
+
+
 LOSSES = (
     ("~mse|mse_loss|MSE|mean_squared_error({a}, {b}{more})", "mean(({a} - {b})^2)",
      "the mean squared error is written out"),
@@ -94,13 +116,14 @@ LOSSES = (
     ("~softmax_cross_entropy|CrossEntropy|SoftmaxWithLoss|softmax_with_loss|SoftmaxLoss|crossentropy"
      "|cross_entropy_loss|categorical_cross_entropy|xent({a}, {b})", "cross_entropy({a}, {b})",
      "cross_entropy(z, label) takes logits and a class"),
-    ("~sparse_categorical_crossentropy|categorical_crossentropy({a}, {b}{more})",
-     "nll({b}, {a})", "nll(p, label) takes probabilities and a class"),
+    ("~sparse_categorical_crossentropy|categorical_crossentropy({a}, {b}{more})", CLASSED,
+     "of logits and a class this is cross_entropy(z, label), of probabilities nll(p, label)"),
     ("~BCELoss({inside})({a}, {b})", "binary_cross_entropy({a}, {b})",
      "a loss is a function: binary_cross_entropy(p, t)"),
-    ("~bce|bce_loss({a}, {b})", "binary_cross_entropy({a}, {b})",
+    ("~bce|bce_loss({a}, {b})",
+     "binary_cross_entropy({a}, {b}) ~~ sum(binary_cross_entropy({a}, {b}))",
      "this is binary_cross_entropy(p, t)"),
-    ("~binary_crossentropy({a}, {b})", "binary_cross_entropy({b}, {a})",
+    ("~binary_crossentropy({a}, {b})", BINARY,
      "this is binary_cross_entropy(p, t): what is found, then what is right"),
     ("~binary_cross_entropy_with_logits({a}, {b})", "binary_cross_entropy(sigmoid({a}), {b})",
      "binary_cross_entropy takes probabilities: sigmoid of a logit, and does not overflow"),
@@ -146,6 +169,8 @@ LAYERS = (
     ("~Dropout|dropout({a})({b})", "dropout({b}, {a})", "dropout is a function: dropout(x, 0.5)"),
     ("«-> »~Dropout({f} = {a})", "dropout({a})", "dropout is a function: x -> dropout(0.5)"),
     ("«-> »~Dropout({a})", "dropout({a})", "dropout is a function: x -> dropout(0.5)"),
+    ("~Dropout|dropout|dropout2d({a}, p|rate|prob = {b}{more})", "dropout({a}, {b})",
+     "dropout takes what it leaves out of, and the share; it acts only where a phase learns"),
     ("~Dropout|dropout({a}, {b}, {c}{more})", "dropout({a}, {b})",
      "dropout takes what it leaves out of, and the share; draws follow from the seed of the run"),
     ("~Dropout|dropout({inside})", ": x -> dropout(0.5) -> dense(10), in a block",
@@ -216,6 +241,8 @@ LAYERS = (
     ("~Softmax|softmax()", "softmax", "a function is given by its name: softmax"),
     ("~SGD|sgd({x}.parameters(){more})", lambda h: f"sgd({h['more'].removeprefix(', ')})",
      "an optimiser is given its options only; over says what it moves"),
+    ("~chain({inside})", _clipped, "the gradient is limited behind the optimiser"),
+    ("~Adam|adam({inside})", _decayed, "with a decay of the weights this is adamw"),
     ("~Adam|adam({x}.parameters(){more})", lambda h: f"adam({h['more'].removeprefix(', ')})",
      "an optimiser is given its options only; over says what it moves"),
     ("~RMSprop|rmsprop({x}.parameters(){more})",

@@ -65,7 +65,8 @@ def plain(text: str) -> str:
 def by_axis(h: Holes) -> str | None:
     """`x.mean(dim=0)`."""
     name = same(h["method"], h["known"].split())
-    return along({"f": name, "a": h["x"], "k": h["k"]}) if name in BY_AXIS else None
+    own = name in BY_AXIS or (name in ALONG and h["k"] != "0")
+    return along({"f": name, "a": h["x"], "k": h["k"]}) if own else None
 
 
 def along(h: Holes) -> str | None:

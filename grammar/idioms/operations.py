@@ -28,6 +28,7 @@ INDEX = "the indices of a sum stand before a colon"
 RATE = "a rate that changes is an expression of epoch, update or progress"
 SIGMA = "the logistic function is sigmoid"
 COUNTED = "how many parameters there are is params(net)"
+AXIS = "the axis that is gone through stands first, before a colon"
 MET = "no axis is put in: which elements meet is said by indices"
 PARTS = "the parts of data are said where it is declared"
 TRUTH = "there are no words for true and false: a truth is a comparison"
@@ -218,6 +219,7 @@ SHAPES = (
      "the shape is a list of sizes"),
     ("{x}.view|reshape(-1, {a}, {inside})", "reshape({x}, [{a}, {inside}])",
      "one example has no axis of the batch"),
+    ("{x}.view|reshape|resize({number}, {inside})", "reshape({x}, [{number}, {inside}])", SHAPED),
     ("{x}.view|reshape|resize({inside})", "", SHAPED),
     ("~reshape|view|Reshape|expand_dims|squeeze|unsqueeze({inside})", "", SHAPED),
     ("{x}.squeeze|unsqueeze|expand|expand_dims({inside})", "", SHAPED),
@@ -285,7 +287,7 @@ ANY: tuple[tuple[str, str | Callable[[dict[str, str]], str | None], str], ...] =
     ("~matmul|dot", ": W @ x", PRODUCT), ("~transpose", ": W'", TRANSPOSE),
     ("~mse|mse_loss|MSELoss|mean_squared_error", ": mean((x - y)^2)",
      "the mean squared error is written out"),
-    ("~sizes|dims", "shape", "the sizes of a tensor are shape(x)"),
+    ("~sizes|dims({inside})", "shape({inside})", "the sizes of a tensor are shape(x)"),
     ("~pow|power|square", ": x^2", "a power is written ^"),
     ("~tan", ": sin(x) / cos(x)", "tan is sin / cos"),
     ("~reshape|view|squeeze|unsqueeze", "", SHAPED),
@@ -349,6 +351,13 @@ PLACES = (
         lambda h: f"{h['x']}[{h['index'].strip('0')}:{int(h['k']) + 1}]",
         "a stretch is written with a colon, and its stop is excluded: x[0:2] has two entries",
     ),
+    ("mean({a}, batch)", "mean(batch: {a})", AXIS),
+    ("sum({a}, batch)", "sum(batch: {a})", AXIS),
+    ("mean({a}, time)", "mean(time: {a})", AXIS),
+    ("sum({a}, time)", "sum(time: {a})", AXIS),
+    ("~no_grad|inference_mode|eval_mode({a})", "{a}", "a watch moves nothing, and keeps nothing"),
+    ("{x}.summary|count_params|num_params|numel()", "params({x})", COUNTED),
+    ("onehot|one_hot({a}, {b}{more})", "onehot({a})", "a class says itself how many there are"),
     ("onehot({a})", "{a}", "the class itself is meant here, not its row of 0 and 1"),
     ("«act = »None|null", "id", "without a function stands id, or nothing"),
     ("«activation = »None|null", "id", "without a function stands id, or nothing"),

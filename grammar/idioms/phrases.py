@@ -98,6 +98,13 @@ def _watched(h: Holes) -> str:
 
 EQUAL = "equal is written =="
 
+
+def _factors(h: Holes) -> str:
+    """`x[2i + u, 2j + v]`."""
+    inside = re.sub(r"(?<![\w.])(\d+)([a-z])", r"\1*\2", h["factored"])
+    return f"[{inside}]"
+
+
 ROWS = tuple(
     Idiom(form, here, says, code)
     for code, form, here, says in (
@@ -176,12 +183,14 @@ ROWS = tuple(
         ("E114", "^vary {q} in {listed}", "vary {q} in [{listed}]",
          "what is varied stands in a list or a range"),
         ("E111", "{f}({k},)", "{f}({k})", "no comma stands at the end of a call"),
+        ("E113", "shape({x}) == ({k},)", "shape({x}) == [{k}]", "sizes are a list, in [ ]"),
         ("E113", "({k},)", "{k}", "there are no tuples: one size is a number"),
         ("E113", "{tuple}", lambda h: f"[{h['tuple'].strip()[1:-1]}]",
          "there are no tuples: several values are a list, in [ ]"),
         # -- functions and numbers
         ("E117", "^fn {f}({defaults}) = {rest}", _without,
          "arguments of a function have no defaults: give them at each call"),
+        ("E119", "[{factored}]", _factors, "a product needs its *"),
         ("E119", "{grouped}", lambda h: h["grouped"].replace("_", ""), "a number has no _ in it"),
         ("E119", "{suffixed}", lambda h: h["suffixed"][:-1], "a number has no letters behind it"),
         ("E119", "{hexadecimal}", lambda h: str(int(h["hexadecimal"], 16)), "numbers are decimal"),

@@ -166,11 +166,72 @@ def _varied(h: Holes) -> str | None:
     return "\n".join(f"vary {part.strip()}" for part in parts) if len(parts) > 1 else None
 
 
+def _watches(h: Holes) -> str | None:
+    """`watch a = ..., b = ... every 1 epoch`, on a line for each."""
+    clauses = re.search(r"\s+(?:on\s+[\w.]+\s*)?(?:every\b.*)?$", h["rest"])
+    tail = clauses[0].rstrip() if clauses else ""
+    parts = [part.strip() for part in arguments(h["rest"].removesuffix(tail))]
+    several = len(parts) > 1 and all(re.match(r"[A-Za-z]\w*\s*=(?!=)", part) for part in parts)
+    return "\n".join(f"watch {part}{tail}" for part in parts) if several else None
+
+
+def _kept(h: Holes) -> str:
+    """`checkpoint "best.ckpt" by error`."""
+    said = f"{h.get('lrest', '')} {h['tail']}"
+    by = re.search(r"\bby\s+(\w+)|\bevery\b.*", said)
+    return (
+        f"checkpoint best by {by[1]}"
+        if by and by[1]
+        else f"checkpoint {by[0] if by else 'every 1 epoch'}"
+    )
+
+
+def _better(h: Holes) -> str | None:
+    """`until error does not improve for 5 epochs`."""
+    long = re.search(r"(\d+) *(epoch|update|step)?", h["improves"])
+    unit = long[2] or "epoch" if long else ""
+    return (
+        f"until {h['f']} stalls for {long[1]} {unit.replace('step', 'update')}s" if long else None
+    )
+
+
+def _rate(h: Holes) -> str:
+    """`lr = lambda e: 0.1 / (1 + e)`."""
+    clock = "update" if h["f"].startswith(("step", "it", "n", "t", "update")) else "epoch"
+    return "lr = " + re.sub(rf"(?<![\w.]){h['f']}\b", clock, h["a"].strip())
+
+
+def _filed(h: Holes) -> str:
+    """`emit e to "w" + k + ".png"`."""
+    ends = re.findall(r'"(\.\w+)"', h["tail"])
+    return f'emit {h["lrest"]} to "{h["text"].rstrip("-_.")}{ends[-1] if ends else ""}"'
+
+
+def _options_last(h: Holes) -> str | None:
+    """`optimiser o(p, g, lr) {`."""
+    given = [a.strip() for a in arguments(h["inside"])]
+    if ";" in h["inside"] or len(given) < 3:
+        return None
+    return f"optimiser {h['f']}({', '.join(given[:2])}; {', '.join(given[2:])}) {h['tail'].strip()}"
+
+
+def _stopped(h: Holes) -> str:
+    """`for 20 epochs callbacks EarlyStopping(patience = 3) {`."""
+    long = re.search(r"\d+", h["tail"])
+    return f": until error stalls for {long[0] if long else 5} epochs, of a watch error"
+
+
+def _swept(h: Holes) -> str:
+    """`sweep hidden in [10, 20] {`."""
+    return f"sweep each_{h['f']} {{\n  vary {h['f']} in {h['lrest'].strip()}"
+
+
 def _share(h: Holes) -> str:
     return f"* {h['percent'].rstrip('% ')}"
 
 
 LONGEST = 120  # characters of an expression that is written out
+KEPT = "a run keeps what it has learnt in a folder of its own: no file is named"
 CLAUSE = "a clause has its word and its value: batch 100"
 LONG = "how long a phase lasts stands in its first line"
 
@@ -180,6 +241,25 @@ ROWS = tuple(
         ("E110", "^fn {f}({args}) {stepwise}", _inlined, "a function is one expression, after ="),
         ("E119", "[{rowed}]", _rows, "the rows of a matrix are lists in a list"),
         ("E114", "^vary {rest}", _varied, "each constant that is varied has a line of its own"),
+        ("E114", "^watch {rest}", _watches, "each watch has a line of its own"),
+        ("E114", '^checkpoint|save|keep "{text}"{tail}', _kept, KEPT),
+        ("E114", '^checkpoint|save|keep {lrest} to|in|as "{text}"{tail}', _kept, KEPT),
+        ("E114", "^until {f} {improves}", _better, "a phase waits for a watch with stalls"),
+        ("E113", "lr|learning_rate = lambda {f}: {a}", _rate,
+         "a rate that changes is an expression of epoch, update or progress"),
+        ("E114", '^emit {lrest} to "{text}" {sign} {tail}', _filed,
+         "files of one line in a for are numbered by themselves"),
+        ("E114", "^optimiser {f}({inside}) {tail}", _options_last,
+         "an optimiser names its value and gradient, then its options after ;"),
+        ("E113", "~Input|InputLayer({inside}), ", " ", "what flows in says its shape itself"),
+        ("E113", "^@{f}{blank}", "", "nothing is decorated: all is differentiated and compiled"),
+        ("E114", "^train {lrest} callbacks|callback|early_stopping|patience {tail}", _stopped,
+         "a phase ends by a line of its own, between its braces"),
+        ("E119", "= {{listing}}", "= [{listing}]", "several values are a list, in [ ]"),
+        ("E114", "^sweep {f} in|over {lrest} {", _swept,
+         "a sweep has a name, and says on a line of its own what it varies"),
+        ("E117", "^block {lrest}] {named} {", "block {lrest}]: {named} {",
+         "a domain stands behind a colon"),
         ("E110", "^let {rest}", _lets, "each let has a line of its own"),
         ("E119", "raw.{f} {g}", "raw.{f}_{g}", "a column is one name, in which blanks are _"),
         ("E119", "^const {f} = {number} {g}{blank}", _unit, "a comment begins with #"),

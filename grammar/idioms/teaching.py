@@ -43,7 +43,9 @@ def _taught(p: Problem, writer: Translator) -> Problem:
     if p.code == "E301" and (made := writer.parameter(text)) is not None:
         says, start, stop, remedy = operations.LEARNT, *match.span(), made
     span = Span(p.span.source, base + start, base + stop)
-    return Problem(p.code, says, span, facts=facts, remedy=remedy, word=p.word)
+    others = writer.others(row, match) if remedy else ()
+    ways = tuple((span, writer.replaced(text, match, other)[2]) for other in others)
+    return Problem(p.code, says, span, facts=facts, remedy=remedy, word=p.word, ways=ways)
 
 
 def _misspelt(p: Problem, form: str, here: str) -> str:
@@ -156,7 +158,14 @@ class Translator(NamedTuple):
         """What a row puts in the place of what it fits; None where it does not after all."""
         filling = {k: self._inside(k, v) for k, v in match.groupdict(default="").items()}
         filling |= {"known": self.known, **around}
-        return row.here(filling) if callable(row.here) else forms.filled(row.here, filling)
+        here = row.here.split(forms.OR)[0] if isinstance(row.here, str) else row.here
+        return here(filling) if callable(here) else forms.filled(here, filling)
+
+    def others(self, row: Idiom, match: re.Match[str]) -> list[str]:
+        """What a row may put in the place of what it fits as well, where it is not sure."""
+        filling = {k: self._inside(k, v) for k, v in match.groupdict(default="").items()}
+        more = row.here.split(forms.OR)[1:] if isinstance(row.here, str) else ()
+        return [forms.filled(here, filling) for here in more]
 
     def _inside(self, hole: str, text: str) -> str:
         if hole == "more":

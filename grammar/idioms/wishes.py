@@ -45,3 +45,57 @@ def minimised(name: str, span: Span) -> str:
     if name.casefold() not in LOSSES or len(found) != 1 or len(found[0]) > LONGEST:
         return ""
     return str(found[0]) if name not in found[0].split() else ""
+
+
+def as_index(name: str, span: Span) -> tuple[str, ...]:
+    """How a letter gets a meaning that stands in an index."""
+    before, after = span.source.text[: span.start], span.source.text[span.stop :]
+    taken = re.search(r"\b(arg\w+|softmax|sum|max|min)\(\s*(\w+)\[\s*$", before)
+    if taken is not None and re.match(r"\s*\]\s*\)", after):
+        return (f"{taken[1]}({taken[2]}) is of all of {taken[2]}, without an index",)
+    if not re.fullmatch(r"[a-z]", name) or not _in_index(span):
+        return ()
+    line = span.source.line(span.line)
+    alone = re.match(r"\s*([A-Za-z]\w*)\s*=(?!=)", line)
+    bound = re.search(r"\b(?:sum|mean|max|min)\(\s*(\w+)[^:()]*:", line[: span.column])
+    used = bound is not None and re.search(rf"\b{bound[1]}\b", line[bound.end() :])
+    head = span.source.text[: span.start].rpartition("block ")[2].partition("\n")[0]
+    if alone is not None and used and f"{alone[1]}[" in head.partition("->")[2]:
+        return (f"an index of the result stands behind its name: {alone[1]}[{name}] = ...",)
+    whole = f"sum({name}: W[i, {name}] * x[{name}])"
+    return (f"an index that is summed over is bound first: {whole}",)
+
+
+def _in_index(span: Span) -> bool:
+    """Whether a name stands alone in an index."""
+    text = span.source.text
+    return text[: span.start].rstrip()[-1:] in "[," and text[span.stop :].lstrip()[:1] in "],"
+
+
+LENGTHS = frozenset("t len length steps n_steps seq_len n count".split())
+
+
+def divisor(name: str, span: Span) -> tuple[str, ...]:
+    """What `sum(t: x[t]) / T` is."""
+    before = span.source.text[: span.start].rstrip()
+    summed = re.search(r"\bsum\(\s*(\w+)\s*:[^\n]*\)\s*/$", before)
+    if summed is None or name.casefold() not in LENGTHS:
+        return ()
+    return (
+        "a sum by how many there are is a mean: mean(time: x) over the steps, else mean(i: x[i])",
+    )
+
+
+def how_often(span: Span) -> tuple[str, ...]:
+    """What a number behind `every` is."""
+    if not re.search(r"\bevery\s+$", span.source.text[: span.start]):
+        return ()
+    return ("how often is a whole number: every 1 epoch, or every 500 updates",)
+
+
+def stands(name: str, span: Span) -> tuple[str, ...]:
+    """How a name gets a meaning, by what stands around it."""
+    of = re.search(r"(\w+)\[\s*$", span.source.text[: span.start])
+    if of is not None and name in ("time", "T", "last", "end"):
+        return (f"the last element of a sequence is last({of[1]})",)
+    return as_index(name, span) or how_often(span) or divisor(name, span)

@@ -38,3 +38,19 @@ def given_first(text: str) -> str | None:
     """`dense(h, 100)` as `(h -> dense(100))`, where the first argument is a name."""
     found = re.fullmatch(r"(\w+)\(([A-Za-z_][\w.]*), (.*\d.*)\)", text)
     return None if found is None else f"({found[2]} -> {found[1]}({found[3]}))"
+
+
+SIGNS_OF_OTHERS = (
+    (r"\*\*", "^"),
+    (r"(\([^()]*\)|[\w.]+)\s*//\s*(\([^()]*\)|[\w.]+)", r"floor(\1 / \2)"),
+    (r"\s*&&\s*", " and "),
+    (r"\s*\|\|\s*", " or "),
+    (r"!(?!=)\s*", "not "),
+)
+
+
+def without_signs(text: str) -> str:
+    """A line with all the signs of other languages in it, as it is written here."""
+    for sign, here in SIGNS_OF_OTHERS:
+        text = re.sub(sign, here, text)
+    return re.sub(r"\((floor\([^()]*\))\)", r"\1", text)

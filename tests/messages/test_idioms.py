@@ -19,7 +19,7 @@ GOLDEN = Path(__file__).parents[1] / "compiler" / "golden"
 STEPS = 6  # remedies for one spec, at most
 # Those that are told what to write in words alone: what is meant is more than a line, or open.
 TOLD = {
-    "numpy: reshape to a column", "numpy: slice with a step", "numpy: len",
+    "numpy: slice with a step", "numpy: len",
     "torch: class with forward", "torch: the loop of training", "torch: backward in a phase",
     "torch: no_grad", "keras: compile and fit", "keras: padding same",
     "keras: metrics accuracy", "jax: grad of a function",

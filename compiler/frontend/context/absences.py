@@ -7,6 +7,7 @@ row of a table is 0 and learns nothing, `onehot` of it is 0, and it equals no cl
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from dln.compiler.frontend.context.build_context import Build
@@ -49,6 +50,10 @@ def refuse(b: Build, node: Node, span: Span, who: str) -> None:
     classes = "n" if size is None else b.sizes.resolve(size)
     remedy = f"p[-1] = 0 as class({classes}) above the scan and p[t] = c[t] in it, for p[t-1]"
     remedy += "; or sum(i in 0..8: ...) over the steps that have one"
+    if re.search(r"\[\s*\w+\s*\+\s*\d+\s*\]$", span.text):
+        text = f"{who} takes a class, and past the end there is none"
+        fact = "what comes next is a field of the data: next[time]: class(V) = raw[1:]"
+        b.fail("E385", text, span, "is no class past the end", facts=(fact,))
     text = f"{who} takes a class, and there may be none here"
     label = "is no class before the first step, or past the end"
     facts = ("a row of a table is 0 there, and so is onehot(...)",)

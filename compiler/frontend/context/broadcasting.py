@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from dln.compiler.frontend.context import counting, lengths, standing
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Value
 from dln.compiler.frontend.context.size_places import (
-    SizePlace,
+    beside_result,
     declared_place,
     declared_sizes,
     either,
@@ -32,10 +32,11 @@ from dln.compiler.frontend.context.values import (
 )
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Size
-from dln.compiler.ir.structure import bare, is_param
+from dln.compiler.ir.structure import bare, is_input, is_param
 from dln.compiler.ir.tensor_type import Domain, TensorType, spoken
 from dln.grammar.diagnostics import CHOICES, Note, Span
 
+GRADIENT = "the gradient has the name that the first line of the optimiser gives it, as g"
 SLOPES = {
     "sigmoid": "s * (1 - s), with s = sigmoid(z)",
     "relu": "1 if z > 0 else 0",
@@ -67,7 +68,7 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
     this = what == "this"
     need = "a tensor or a number is needed here" if this else f"{what} must be a tensor or a number"
     at, remedy = b.blame(value, span), unquoted(value, fraction=True)
-    fact = ""
+    fact = GRADIENT if at.text == "grad" else ""
     if isinstance(value, Recurrence):
         own = re.match(rf"\s*{value.name}\[", at.source.line(at.line)) is not None
         t = value.scan.index
@@ -179,8 +180,11 @@ def quantity(b: Build, value: Value, span: Span) -> Node:
     if node.type.domain.name == "class":
         text = "a class is a name, not a quantity"
         label = f"is a {domain_text(b, node.type.domain)}"
+        at = b.blame(node, span)
+        told = f"{short(at.text)} as a number is a field of its own: number = raw.{short(at.text)}"
+        facts = (told,) if is_input(bare(node)) else ()
         remedy = "onehot(...) turns a class into numbers; == compares classes"
-        b.fail("E311", text, b.blame(node, span), label, remedy=remedy)
+        b.fail("E311", text, at, label, remedy=remedy, facts=facts)
     if node.type.kind != "real":
         return b.at(span)("cast", node, kind="real")
     return node
@@ -326,7 +330,7 @@ def _refuse_size(
         _refuse_declared(b, sides, unlike[0], places[1], text, notes)
     alone = [is_param(bare(n)) for n in sides]
     which = alone if alone.count(True) == 1 else [at is not None for at in said]
-    guilty = which.index(True) if which.count(True) == 1 else _beside_result(said, places[0])
+    guilty = which.index(True) if which.count(True) == 1 else beside_result(said, places)
     if len(unlike) == 1 and guilty is None:
         ways = either(b, said, [n.type.example[unlike[0]] for n in sides])
         if ways:
@@ -366,19 +370,6 @@ def _refuse_column(b: Build, sides: tuple[Node, Node], text: str, notes: tuple[N
             left = [d.span.text for d, n in zip(said, sizes, strict=True) if n != 1]
             label = f"is {b.shown(node.type)}: a vector has one axis"
             b.fail("E202", text, said[0].span.to(said[-1].span), label, notes, ", ".join(left))
-
-
-def _beside_result(said: Sequence[SizePlace | None], at: Span) -> int | None:
-    """Of two parameters of a block that give an equation other sizes, the one that does not give it
-    a size of the result that it defines."""
-    one, other = said
-    if one is None or other is None or one.block is not other.block:
-        return None
-    line = at.source.line(at.line).split("[")[0].split("=")[0].strip()
-    results = one.block.definition.syntax.results
-    dims = {d.span.text for p in results if p.name == line for d in p.dims or ()}
-    fits = [place.within.text in dims for place in (one, other)]
-    return fits.index(False) if fits.count(False) == 1 else None
 
 
 def _weights(b: Build, made: Instance) -> str:

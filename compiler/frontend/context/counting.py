@@ -109,6 +109,12 @@ def refuse_unscanned(b: Build, name: str, span: Span) -> None:
     if step is not None and re.search(rf"\b{name}\[\s*{step[1]}\s*-", line):
         start = span.source.starts[span.line - 1] + span.source.line(span.line).index(line)
         at = Span(span.source, start, start + len(line))
+        above = span.source.text[: span.source.starts[span.line - 1]]
+        round_ = re.search(rf"\n[ \t]*for {step[1]} in ([^\n{{]+?)\s*\{{[^{{}}]*$", above)
+        layer = re.search(r"->\s*(\w+\(.*\))\s*$", line)
+        if round_ is not None and layer is not None:
+            fact = f"as in y = x -> chain([for {step[1]} in {round_[1]}: {layer[1]}])"
+            b.fail("E331", "layers one after another are a chain", at, facts=(fact,))
         text = "what is defined by its own earlier values stands in a scan"
         remedy = f"scan {step[1]} in time {{\n  {line}\n}}"
         b.fail("E331", text, at, remedy=remedy)

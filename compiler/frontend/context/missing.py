@@ -151,7 +151,7 @@ def _choices(b: Build, span: Span, scope: Scope, meant: Meant) -> str:
     """The few names of the kind that is meant at a place, where none of them is near: of the place
     itself, but for optimisers, data sets, blocks in a pipeline and what emit takes."""
     before = span.source.text[: span.start].rstrip()
-    if _waits(span) or span.text in ("batch", "batch_size"):
+    if _waits(span) or span.text in ("batch", "batch_size") or before.endswith(" every"):
         return ""  # of what is watched: `ways` says so
     called, emitted = span.source.text[span.stop : span.stop + 1] == "(", before.endswith("emit")
     names = {k: to for level in _levels(scope) for k, to in level.items()}
@@ -203,7 +203,11 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
     if held := field_elsewhere(b, name, span):
         return held
     if other := _in_phases(b, name):
+        if re.search(r"\bgrad\(\s*$", span.source.text[: span.start]):
+            return (f"of its first update {other}.grad(net.W) is the gradient, in a check",)
         return (f"{name} is worked out in {other}: each phase has equations of its own",)
+    from dln.grammar.idioms import wishes  # late: most names are right
+
     left = re.search(r"([\w.]+)\^\(?$", span.source.text[: span.start])
     if name == "T" and left is not None:
         return (f"a matrix is turned with a mark behind it: {left[1]}'",)
@@ -211,7 +215,7 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
         return (f"which fold is a number: const {name} = 0, and vary {name} in 0..4 in a sweep",)
     if scope.space.kind == "phase" and name in ("batch", "batch_size", "N"):
         return ("a loss is the mean over the minibatch by itself, and total adds it up",)
-    if told := _as_index(name, span):
+    if told := wishes.stands(name, span):
         return told
     if not b.data.declared and re.search(r"\bon\s+$", span.source.text[: span.start]):
         return (f'a data set is declared by data, or in another file: use "{name}.dln"',)
@@ -238,24 +242,6 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
     if inside and meant is RECKONED:
         return (f"what is learnt is declared above, with its sizes: param {name}[m] = 0",)
     return ()
-
-
-def _as_index(name: str, span: Span) -> tuple[str, ...]:
-    """How a letter gets a meaning that stands in an index."""
-    before, after = span.source.text[: span.start], span.source.text[span.stop :]
-    taken = re.search(r"\b(arg\w+|softmax|sum|max|min)\(\s*(\w+)\[\s*$", before)
-    if taken is not None and re.match(r"\s*\]\s*\)", after):
-        return (f"{taken[1]}({taken[2]}) is of all of {taken[2]}, without an index",)
-    if not re.fullmatch(r"[a-z]", name) or not _in_index(span):
-        return ()
-    whole = f"sum({name}: W[i, {name}] * x[{name}])"
-    return (f"an index that is summed over is bound first: {whole}",)
-
-
-def _in_index(span: Span) -> bool:
-    """Whether a name stands alone in an index."""
-    text = span.source.text
-    return text[: span.start].rstrip()[-1:] in "[," and text[span.stop :].lstrip()[:1] in "],"
 
 
 def hides(b: Build, name: str, scope: Scope) -> bool:

@@ -134,6 +134,26 @@ def refuse_unsaid(b: Build, syntax: s.Block, name: str) -> None:
         b.fail("E301", f"no port says how large {name} is", asked.span, label, (), whole)
 
 
+def _refuse_shape(b: Build, syntax: s.Block, name: str, span: Span) -> None:
+    """`x.shape[0]`, of a port whose sizes have names."""
+    dims = next((p.dims or () for p in syntax.ports if p.name == name), ())
+    asked = re.match(
+        r"\s*\.shape\[\s*(-?\d+)\s*\]|\s*\.size\(\s*(-?\d+)\s*\)", span.source.text[span.stop :]
+    )
+    before = re.search(r"\b(?:shape|len|length)\(\s*$", span.source.text[: span.start])
+    after = re.match(r"\s*\)(?:\[\s*(-?\d+)\s*\])?", span.source.text[span.stop :])
+    if asked is None and before is not None and after is not None:
+        start, stop, number = before.start(), span.stop + after.end(), after[1] or "0"
+    elif asked is not None:
+        start, stop, number = span.start, span.stop + asked.end(), asked[1] or asked[2]
+    else:
+        return
+    known = [d.span.text for d in dims if d.span.text != "time"]
+    if -len(known) <= int(number) < len(known):
+        text = f"the sizes of {name} have names where {syntax.name} says its ports"
+        b.fail("E302", text, Span(span.source, start, stop), "", (), known[int(number)])
+
+
 def refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
     """A port or an equation of a block, in what the block is made of before it is applied."""
     around = ((x, b.owned.instances.get(x.path)) for x in scope.outwards())
@@ -146,10 +166,28 @@ def refuse_early(b: Build, name: str, span: Span, scope: Scope) -> None:
     if given or any(st.target.name == name for st in syntax.body if isinstance(st, s.Define)):
         what = f"what {made.name} {'is given' if given else 'works out'} where it is applied"
         fact = "a let and a parameter are made once; an equation, without let, comes later"
+        _refuse_shape(b, syntax, name, span)
         text = f"there is no {name} yet: it is {what}"
         if b.built.missing.asked(name, text, span):
             raise Poisoned
         b.fail("E301", text, span, "is needed before", facts=(fact,))
+
+
+def beside_result(said: Sequence[SizePlace | None], places: Sequence[Span]) -> int | None:
+    """Of two parameters of a block that give an equation other sizes, the one that does not give it
+    a size of the result that it defines."""
+    one, other = said
+    if one is None or other is None:
+        return None
+    within = [p.holds(place.span) for p, place in zip(places, (one, other), strict=True)]
+    if one.block is not other.block:  # what is made on the spot fits what was there before
+        return within.index(True) if within.count(True) == 1 else None
+    at = places[0]
+    line = at.source.line(at.line).split("[")[0].split("=")[0].strip()
+    results = one.block.definition.syntax.results
+    dims = {d.span.text for p in results if p.name == line for d in p.dims or ()}
+    fits = [place.within.text in dims for place in (one, other)]
+    return fits.index(False) if fits.count(False) == 1 else None
 
 
 def of_step(span: Span) -> tuple[tuple[Span, str], ...]:

@@ -136,6 +136,8 @@ def _size_of(b: Build, value: Value, at: Span) -> Size:
     if (number := whole_number(value)) is None:
         label, remedy = f"is {shown(value)}", unquoted(value)
         facts = (counting.CHAINED,) * isinstance(value, list)
+        if isinstance(value, list) and len(value) == 1 and isinstance(value[0], int):
+            remedy, facts = str(value[0]), ()
         if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:  # a window
             remedy, facts = str(value[0]), ("windows are square, and their size is one number",)
         b.fail("E212", "a size must be a whole number", at, label, remedy=remedy, facts=facts)

@@ -299,7 +299,8 @@ def on_part(b: Build, expr: s.Expr, scope: Scope) -> tuple[DataSet, str]:
                     fact = (
                         f"a line in data {whole.name} makes them: split fit 0.8, valid 0.2 shuffled"
                     )
-                    b.fail("E301", text, expr.name_span, "unknown", facts=(fact,))
+                    remedy = expr.body.span.text
+                    b.fail("E301", text, expr.span, "is unknown", (), remedy, (fact,))
                 unknown(b, "part", expr.name, expr.name_span, splits.known(data), whole.name)
     value = b.evaluate(expr, scope)
     if not isinstance(value, DataValue):

@@ -211,7 +211,8 @@ def joined(b: Build, op: str, left: DataValue, right: DataValue, expr: s.Binary)
     if left.name != right.name:
         text = "parts are put together of one data set"
         note = Note(expr.left.span, f"is of {left.name}")
-        b.fail("E426", text, expr.right.span, f"is of {right.name}", (note,))
+        fact = 'several files with the same columns are one set: table(["a.csv", "b.csv"])'
+        b.fail("E426", text, expr.right.span, f"is of {right.name}", (note,), facts=(fact,))
     data = b.data.sets[left.name]
     names = [value.part or "all" for value in (left, right)]
     mine, others = (set(data.parts[name].pieces) for name in names)

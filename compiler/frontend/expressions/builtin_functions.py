@@ -7,6 +7,7 @@ become nodes. Rows marked `lazy` get their arguments unread.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from functools import reduce
 from typing import Any, NoReturn
@@ -154,6 +155,11 @@ def _of_optimisers(code: str, text: str, remedy: str) -> Callable[..., NoReturn]
     """A function that has a meaning in one place of an optimiser only, which `training` reads."""
 
     def call(b: Build, expr: s.Call, scope: Scope) -> NoReturn:
+        line = expr.span.source.line(expr.span.line)
+        if code == "E436" and (made := re.match(r"let\s+(\w+)\s*=\s*load\b", line)):
+            fact = f"{made[1]} is made of its block, as in let {made[1]} = dense(10); in a phase"
+            fact += f" stands start {made[1]} := {expr.span.text}"
+            b.fail(code, text, expr.span, "stands elsewhere", facts=(fact,))
         b.fail(code, text, expr.span, "stands elsewhere", remedy=remedy)
 
     return call
@@ -207,6 +213,8 @@ def _chain(b: Build, span: Span, parts: Value) -> Chain:
                 remedy = part if part.isidentifier() else ""
                 b.fail("E302", "a chain is of blocks and functions", at, "is a text", remedy=remedy)
             remedy = "chain([chain(fs), g]), of the list fs" if isinstance(part, list) else ""
+            sizes = re.fullmatch(r"chain\((\[[\d, ]+\])\)", span.text)
+            remedy = f"chain([for m in {sizes[1]}: dense(m)])" if sizes else remedy
             b.fail("E302", "a chain is of blocks and functions", span, label, remedy=remedy)
     naming = b.naming
     made = Chain(tuple(parts), naming.chain(), naming.owner, naming.space, span)

@@ -122,6 +122,10 @@ def _curves(b: Build, arg: s.Arg, scope: Scope) -> Iterator[Part]:
     expr = arg.value if isinstance(arg, s.Named) else arg
     label = arg.name if isinstance(arg, s.Named) else broadcasting.short(arg.span.text)
     value = b.evaluate(expr, scope)
+    if isinstance(value, str):
+        text = "a picture of curves has their names, and no other words"
+        fact = "as in plot(error = sse.error)"
+        b.fail("E302", text, arg.span, "is a text", facts=(fact,))
     items = value if isinstance(value, list) else []
     nodes = [v for v in items if isinstance(v, Node)]
     if not any(n.type.shape or is_clock(n) for n in nodes):  # else vectors or watches, one a curve

@@ -32,6 +32,7 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
             if expr.name not in body.values:
                 of = broadcasting.short(expr.body.span.text)
                 kind = "field" if of == "raw" else "result"
+                _refuse_label(b, expr, body, of)
                 unknown(b, kind, expr.name, expr.name_span, list(body.values), of)
             return body.values[expr.name]
         case values.Module():
@@ -52,6 +53,7 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
         case values.PhaseValue():
             return phase_queries.phase_attribute(b, body.name, expr.name, expr.name_span)
     text = f"{values.describe(body)} has no parts"
+    _refuse_phase(b, expr, body)
     fact = "a function is written before what it is of, f(x); one that there is not is a line of fn"
     facts = (fact,) if isinstance(body, Node) else ()
     if expr.body.span.text == "raw" and isinstance(body, Node):
@@ -78,6 +80,23 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
         facts = (several,) if over and several else ()
         b.fail("E327", text, expr.span, "", (), of if over else several, facts)
     b.fail("E327", text, expr.name_span, "nothing is called so here", facts=facts)
+
+
+def _refuse_phase(b: Build, expr: s.Attr, body: Value) -> None:
+    """`training.error`, of a watch that a phase of another name has."""
+    asked = [p.name for p in b.phases.made.values() if expr.name in (w.name for w in p.watches)]
+    if asked and isinstance(expr.body, s.Name) and not isinstance(body, Node):
+        text = f"{expr.name} is watched in {', '.join(asked)}"
+        remedy = CHOICES * (len(asked) > 1) + ", ".join(f"{name}.{expr.name}" for name in asked)
+        b.fail("E327", text, expr.span, f"is of {values.describe(body)}", (), remedy)
+
+
+def _refuse_label(b: Build, expr: s.Attr, body: values.Results, of: str) -> None:
+    """`raw.label` of a file of images alone."""
+    if of == "raw" and [*body.values] == ["image"] and "label" in expr.name:
+        fact = 'labels stand in a second file: idx("images", "labels")'
+        text = f"raw has no field {expr.name}"
+        b.fail("E301", text, expr.name_span, "unknown", facts=(fact,))
 
 
 # ---- indices -----------------------------------------------------------------------------------
@@ -121,6 +140,10 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
         b.fail("E328", text, expr.span, "has no number", facts=(fact,))
     if isinstance(body, values.Recurrence):
         _refuse_order(b, body, expr)
+    if isinstance(body, values.Function | values.Builtin) and isinstance(expr.body, s.Name):
+        inside = ", ".join(i.span.text for i in expr.indices)
+        text = "what a function is given stands in ( )"
+        b.fail("E328", text, expr.span, "", (), f"{expr.body.id}({inside})")
     if not isinstance(body, Node):
         facts = unnamed.parts_of(body)
         b.fail("E328", f"{values.describe(body)} cannot be indexed", expr.span, facts=facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -11,6 +12,7 @@ from dln.compiler.frontend.context.values import CALLABLE, DataValue, describe
 from dln.compiler.ir.graph import Node
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
+from dln.grammar.idioms.names import arguments
 
 
 def not_applied(
@@ -71,4 +73,17 @@ def wrong_count(
     b: Build, name: str, names: Sequence[str], found: int, span: Span, remedy: str = ""
 ) -> NoReturn:
     text = f"{name} takes {len(names)} argument{'s' * (len(names) != 1)}, not {found}"
-    b.fail("E322", text, span, f"takes {', '.join(names) or 'nothing'}", remedy=remedy)
+    line = span.source.line(span.line).split("#")[0].strip()
+    drawn = re.fullmatch(rf"(\w+)(\[[^\]]*\])?\s*~\s*{name}\((.*)\)", line)
+    if drawn is not None and found > len(names):
+        inside = arguments(drawn[3])
+        size = re.sub(r"^\s*(size|shape)\s*=", "", ", ".join(inside[len(names) :])).strip(" ()[],")
+        given = ", ".join(a.strip() for a in inside[: len(names)])
+        whole = f"{drawn[1]}{drawn[2] or f'[{size}]'} ~ {name}({given})"
+        start = span.source.starts[span.line - 1] + span.source.line(span.line).index(line)
+        at = Span(span.source, start, start + len(line))
+        text = "what is drawn says its sizes behind its name"
+        b.fail("E322", text, at, "", (), whole)
+    facts = (f"as in {name}({', '.join(names)})",) if found > len(names) and not remedy else ()
+    label = f"takes {', '.join(names) or 'nothing'}"
+    b.fail("E322", text, span, label, remedy=remedy, facts=facts)

@@ -108,6 +108,18 @@ def _option(
     return node
 
 
+def _refuse_hidden(b: Build, made: Instance, option: s.Option, value: Instance) -> None:
+    """`act = sigmoid`, where `let sigmoid = dense(50)` stands above."""
+    at = made.scope.names[option.name].span or made.span
+    if not at.text.isidentifier() or at.source is not b.source:
+        return
+    if isinstance(known(b, made.definition.scope.lookup(at.text)), Function):
+        text = f"{at.text} is an instance here, and no longer the function {at.text}"
+        fact = f"another name mends it where it is defined: {at.text}_layer"
+        where = (Note(value.span, "is defined here"),)
+        b.fail("E324", text, at, f"is {describe(value)}", where, "", (fact,))
+
+
 def _function_where_meant(
     b: Build,
     find: Callable[[Build], Value],
@@ -117,6 +129,8 @@ def _function_where_meant(
 ) -> Value:
     """The value of an option that was given: a function where its default is one."""
     value, default, names = find(b), option.default, made.definition.scope
+    if isinstance(value, Instance) and isinstance(default, s.Name):
+        _refuse_hidden(b, made, option, value)
     if not isinstance(default, s.Name) or isinstance(value, CALLABLE):
         return value
     example = known(b, names.lookup(default.id))
@@ -132,6 +146,11 @@ def _function_where_meant(
             takes = ", ".join(p.name for p in example.syntax.ports)
             line = f"fn first({takes}) = {broadcasting.whole_text(at.text)}"
             remedy = f"{line}, on a line of its own, and {option.name} = first"
+    if isinstance(value, str) and value.casefold() in ("same", "valid"):
+        from dln.grammar.idioms.names import PADDED  # late: what is given is mostly right
+
+        fact = PADDED if value.casefold() == "same" else "without a border nothing is said of it"
+        b.fail("E324", text, at, label, facts=(fact,))
     if isinstance(value, str):
         found = (k for k in names.visible() if isinstance(known(b, names.lookup(k)), CALLABLE))
         from dln.grammar.idioms.names import same  # late: what is given is mostly right
@@ -328,6 +347,13 @@ def attribute(b: Build, made: Instance, name: str, span: Span) -> Value:
             raise Poisoned
         text = f"{name} has no value before {made.path} is applied"
         notes = (Note(made.span, "is applied nowhere before"),)
+        ports, named = made.definition.syntax.ports, f"{made.path}.{name}"
+        results = [p.name for p in made.definition.syntax.results]
+        if span.source.text[: span.stop].endswith(named) and name in results:
+            whole = Span(span.source, span.stop - len(named), span.stop)
+            remedy = f"{made.path}({', '.join(p.name for p in ports)})"
+            remedy += f".{name}" if len(results) > 1 else ""
+            b.fail("E335", text, whole, "has no value", notes, remedy)
         b.fail("E335", text, span, "has no value", notes)
     parts = [*made.scope.names, *(body.names if body else ()), *(verbs if made.groups else ())]
     deep = [path for path in b.owned.params if path.startswith(f"{made.path}.")]

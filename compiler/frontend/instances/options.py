@@ -32,7 +32,8 @@ def option_values(
             if name not in known:
                 if isinstance(syntax, s.Block):
                     _refuse_undeclared(b, syntax, arg, known)
-                _refuse_other_name(b, who, arg, given[-1], known, span)
+                ports = syntax.ports if isinstance(syntax, s.Block) else ()
+                _refuse_other_name(b, who, arg, given[-1], known, span, ports)
                 unknown(b, "option", name, arg.span, known, who)
         else:
             name, expr = next(free, ""), arg
@@ -124,13 +125,25 @@ def _refuse_alias(b: Build, who: str, span: Span, scope: Scope) -> None:
 
 
 def _refuse_other_name(
-    b: Build, who: str, arg: s.Named, last: s.Arg, known: Sequence[str], span: Span
+    b: Build,
+    who: str,
+    arg: s.Named,
+    last: s.Arg,
+    known: Sequence[str],
+    span: Span,
+    ports: Sequence[s.Port] = (),
 ) -> None:
     """An option that other tools call otherwise, or that follows from what a block is given."""
     from dln.grammar.idioms import names  # late: most options are right
 
     if arg.span.source is not span.source:
         return
+    sizes = [n for p in ports for d in p.dims or () for n in re.findall(r"[a-z]\w*", d.span.text)]
+    if arg.name in sizes:
+        rest = re.sub(rf"(?<=[(,])\s*{re.escape(arg.span.text)}\s*(,\s*|(?=\)))", "", span.text)
+        rest = re.sub(r",\s*\)$", ")", rest)
+        text = f"{arg.name} follows from what {who} is applied to: it is no option"
+        b.fail("E301", text, span, "", (Note(arg.span, "is left out"),), rest)
     start, stop = arg.span.start - span.start, last.span.stop - span.start
     denied = arg.name in names.TRUE and arg.value.span.text.casefold() == "false"
     needless = (arg.name in names.NEEDLESS or arg.name in names.TRUE) and not denied

@@ -17,7 +17,7 @@ from dln.compiler.frontend.context.static_values import lookup
 from dln.compiler.frontend.context.values import Builtin, Function, InstanceVerb, describe
 from dln.compiler.frontend.instances.instances import made_in
 from dln.compiler.ir.graph import Node, up_to
-from dln.compiler.ir.structure import is_param, is_stop
+from dln.compiler.ir.structure import is_input, is_param, is_stop
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -74,6 +74,9 @@ def owned(b: Build, value: Value, span: Span) -> list[str]:
             return [path]
     text = "parameters are meant here: an instance, or one of its parameters"
     remedy = value if isinstance(value, str) else "net, or net.W, net.b"
+    if isinstance(value, Node) and is_input(value):
+        fact = f"the slope by what comes from data is a value: grad(e, {span.text})"
+        b.fail("E337", text, span, "comes from data", facts=(fact,))
     b.fail("E337", text, span, f"is {describe(value)}", remedy=remedy)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NoReturn
@@ -254,6 +255,10 @@ def _one_run(b: Build, st: s.Sweep, run: Mapping[str, object], at: Span) -> None
     if all(b.built.constants.get(k, v) == v for k, v in run.items()):
         b.warn("W306", f"the sweep {st.name} varies nothing: {said}", at, label="has one value",
                remedy="two values or more")  # fmt: skip
+    elif re.search(r"\.\..*\bby\b", st.span.text):
+        fact = "what stands behind by is added; other values are a list: [0.1, 0.01]"
+        text = f"the sweep {st.name} is {said}"
+        b.warn("W306", text, at, label="has one value", facts=(fact,))
     else:
         b.note(f"the sweep {st.name} is {said}")
 

@@ -194,6 +194,7 @@ def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
         text = f"the windows {short(span.text)} do not fit"
         if len(form.terms) == 1:
             text = f"the index {short(span.text)} does not fit"
+            _refuse_counted(b, span, label, notes)
         elif span.source is not b.source and whole is not None:
             text = _in_numbers(b, form, whole) or text
         b.fail("E217", text, span, label, notes, "", facts)
@@ -216,6 +217,25 @@ def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
     b.equate(covered, size, span, why, fail)
     if least is None:
         b.equate(lowest, Size(0), span, why, fail)
+
+
+def _refuse_counted(b: Build, span: Span, label: str, notes: tuple[Note, ...]) -> None:
+    """An index whose range begins at 1, or ends with how many there are."""
+    if (counted := _from_one(span)) is not None:
+        text, said = f"the index {short(span.text)} does not fit", (Note(span, label), *notes)
+        facts = ("indices count from 0, and both ends of a range are included",)
+        b.fail("E217", text, counted[0], "goes one too far", said, counted[1], facts)
+
+
+def _from_one(span: Span) -> tuple[Span, str] | None:
+    """`j in 1..n`, or `j in 0..n`, of an index that begins at 0 and ends before n."""
+    line, start = span.source.line(span.line), span.source.starts[span.line - 1]
+    found = re.search(rf"\b{re.escape(span.text)}\s+in\s+([01]\s*\.\.\s*(\w+))", line)
+    if found is None:
+        return None
+    place = Span(span.source, start + found.start(1), start + found.end(1))
+    last = found[2]
+    return place, f"0..{int(last) - 1}" if last.isdigit() else f"0..{last}-1"
 
 
 BOUND = re.compile(r"\(\s*((?:[a-z]\w*\s*,\s*)*[a-z]\w*)\s*:")

@@ -85,6 +85,8 @@ def transpose(b: Build, value: Value, span: Span) -> Value:
         text, fact = "only a matrix has a transpose", ""
         if len(node.type.example) == 1:
             fact = "of vectors a @ b is the sum of products, outer(a, b) has each with each"
+        if len(node.type.example) == 1 and "time" in node.type.running:
+            fact = "over time each step meets each in an equation: s[t, r] = q[t] @ k[r]"
         label = f"is {b.shown(node.type)}"
         b.fail("E204", text, span, label, facts=(fact,) if fact else ())
     return _moved(b, node, 0, 1, span)

@@ -36,7 +36,11 @@ def onehot(b: Build, span: Span, label: Value) -> Node:
             remedy = field[1]
         elif node.type.example:
             found, remedy = f"is {b.shown(node.type)}", ""
-        b.fail("E310", text, b.blame(label, span), found, remedy=remedy)
+        facts: tuple[str, ...] = ()
+        if whole_number(label) is not None:
+            found, remedy = "is a number", ""
+            facts = (f"a number is said to be a class by as: onehot({at.text} as class(10))",)
+        b.fail("E310", text, b.blame(label, span), found, remedy=remedy, facts=facts)
     node, has = absences.split(b, node, span)
     made = b.at(span)("onehot", node, size=node.type.domain.size)
     if has is None:

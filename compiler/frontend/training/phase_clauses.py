@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.place import Poisoned
@@ -54,6 +56,8 @@ def earlier(b: Build, phases: tuple[s.NameIx, ...], scope: Scope, own: str = "")
             above = ", ".join(b.phases.made) or "none"
             facts = () if hint else (f"phases that stand above this one: {above}",)
             text = f"there is no earlier phase {name}"
+            if re.search(rf"^train {re.escape(name)}\b", b.source.text[n.span.stop :], re.M):
+                hint, facts = "", (f"{name} stands below: it is put above this one",)
             b.fail("E301", text, n.span, "unknown", remedy=hint, facts=facts)
     return names
 
