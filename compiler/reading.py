@@ -7,14 +7,15 @@ is the business of single programs, and refuses nothing that a spec says.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from dln.compiler.derivable import derivable
 from dln.compiler.frontend.build import build
 from dln.compiler.frontend.context.outside import Outside
+from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.infer import infer
 from dln.compiler.model import Model
+from dln.compiler.pausing import uncollected
 from dln.grammar.diagnostics import DlnError, Problem, Source
 from dln.grammar.parser import parse_source
 from dln.grammar.syntax import Module
@@ -26,7 +27,8 @@ def read(source: Source, module: Module, outside: Outside) -> Model:
     """The model of a spec: built, every size a number, every derivative known to exist, every phase
     in shards to be one that can be cut. Raises DlnError with every problem found."""
     try:
-        return _read(source, module, outside)
+        with uncollected():
+            return _read(source, module, outside)
     except DlnError as error:
         from dln.compiler.trial import tried  # late: most specs are right
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
+
+from dln.grammar.record import bundle, field
 
 MOST_SHOWN = 20  # problems that are printed
 MOST_FOUND = 200  # problems after which a spec is read no further
@@ -43,13 +45,24 @@ class Source:
         return f"Source({self.path!r})"
 
 
-@dataclass(frozen=True, slots=True)
 class Span:
     """A stretch of a source: offsets `start` to `stop`, `stop` excluded."""
 
-    source: Source
-    start: int
-    stop: int
+    __slots__ = __match_args__ = ("source", "start", "stop")
+
+    def __init__(self, source: Source, start: int, stop: int) -> None:
+        self.source, self.start, self.stop = source, start, stop
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Span):
+            return NotImplemented
+        return (self.source, self.start, self.stop) == (other.source, other.start, other.stop)
+
+    def __hash__(self) -> int:
+        return hash((self.source, self.start, self.stop))
+
+    def __repr__(self) -> str:
+        return f"Span({self.source!r}, {self.start}, {self.stop})"
 
     @property
     def line(self) -> int:
@@ -164,7 +177,7 @@ def rest(problems: Sequence[Problem]) -> list[str]:
     return [f"and {least}{more:,} more"] if more > 0 else []
 
 
-@dataclass
+@bundle()
 class Problems:
     """Collects problems so that one run reports every wrong line."""
 

@@ -20,6 +20,9 @@ from dln.compiler.ir.tensor_type import Domain, TensorType
 from dln.compiler.model import Functions, Model, remap
 from dln.grammar.diagnostics import DlnError, Fault
 
+PLAIN = frozenset({str, int, float, bool, type(None)})
+"""What holds no size: most attributes are of these."""
+
 
 def infer(model: Model) -> Model:
     """The same model over a graph whose sizes are numbers, batch apart.
@@ -103,6 +106,8 @@ def never_fixed(model: Model, node: Node, broken: Mapping[Node, DlnError]) -> No
 
 def known(value: Any, sizes: Sizes) -> Any:
     """An attribute with its sizes resolved; itself where nothing in it is open."""
+    if type(value) in PLAIN:
+        return value
     if isinstance(value, Size):
         return sizes.resolve(value)
     if isinstance(value, TensorType):

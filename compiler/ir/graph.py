@@ -55,12 +55,11 @@ class Node:
         self, op: str, operands: tuple[Node, ...], attrs: Mapping[str, Any], type: TensorType,
         key: Content | None = None,
     ) -> None:  # fmt: skip
-        put = object.__setattr__
-        put(self, "op", op)
-        put(self, "operands", operands)
-        put(self, "attrs", attrs)
-        put(self, "type", type)
-        put(self, "key", content(op, operands, attrs) if key is None else key)
+        _put_op(self, op)
+        _put_operands(self, operands)
+        _put_attrs(self, attrs)
+        _put_type(self, type)
+        _put_key(self, content(op, operands, attrs) if key is None else key)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a node is immutable: {name} cannot be set")
@@ -71,6 +70,12 @@ class Node:
     def __repr__(self) -> str:
         attrs = "".join(f", {k}={v}" for k, v in self.attrs.items())
         return f"{self.op}({', '.join(o.op for o in self.operands)}{attrs}){self.type}"
+
+
+# A node is frozen, and made by the slots themselves: thousands are made of every spec.
+_put_op, _put_operands, _put_attrs, _put_type, _put_key = (
+    Node.__dict__[name].__set__ for name in ("op", "operands", "attrs", "type", "key")
+)
 
 
 class Graph:

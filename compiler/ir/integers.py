@@ -7,7 +7,6 @@ bounds of each unknown follow by elimination (Fourier and Motzkin); within them 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from math import gcd
 from typing import Generic, TypeAlias, TypeVar
 
@@ -20,14 +19,12 @@ LOOKS = 4_000  # assignments that are tried in all
 ROWS = 300  # inequalities in one elimination
 
 
-@dataclass
 class IntegerSearch(Generic[V]):
     """A search for solutions. It is not `complete` where some were not looked at."""
 
-    zeros: Sequence[LinearForm[V]]
-    others: Sequence[LinearForm[V]]
-    complete: bool = True
-    looks: int = 0
+    def __init__(self, zeros: Sequence[LinearForm[V]], others: Sequence[LinearForm[V]]) -> None:
+        self.zeros, self.others = zeros, others
+        self.complete, self.looks = True, 0
 
     def solutions(self) -> Iterator[dict[V, int]]:
         """Every solution, one after the other."""

@@ -8,30 +8,28 @@ fixed it. When two sizes cannot be equal, the reasons of both sides are the proo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from math import gcd
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from dln.compiler.ir.integers import IntegerSearch
 from dln.grammar.diagnostics import Span
-from dln.grammar.record import Record
+from dln.grammar.record import Record, bundle, field
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Var:
     """An unknown size. `running` variables (batch, time) stand for any number of examples or
     steps: they are never fixed by an equation. Compared by identity."""
 
-    name: str
-    running: bool = False
-    span: Span | None = None
+    __slots__ = ("name", "running", "span")
+
+    def __init__(self, name: str, running: bool = False, span: Span | None = None) -> None:
+        self.name, self.running, self.span = name, running, span
 
     def __repr__(self) -> str:
         return self.name
 
 
-@dataclass(frozen=True, slots=True)
 class Size:
     """`constant + sum(c * v)`; `terms` in order of first use, no zero coefficients.
 
@@ -42,8 +40,18 @@ class Size:
     3
     """
 
-    constant: int = 0
-    terms: tuple[tuple[Var, int], ...] = ()
+    __slots__ = ("constant", "terms")
+
+    def __init__(self, constant: int = 0, terms: tuple[tuple[Var, int], ...] = ()) -> None:
+        self.constant, self.terms = constant, terms
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Size):
+            return NotImplemented
+        return self.constant == other.constant and self.terms == other.terms
+
+    def __hash__(self) -> int:
+        return hash((self.constant, self.terms))
 
     @staticmethod
     def of(value: int | Var | Size) -> Size:
@@ -127,8 +135,7 @@ def times(a: Size, b: Size) -> Size | None:
     return Size(made[0], tuple((v, c) for v, c in zip(POWERS, made[1:], strict=False) if c))
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """Why a size is what it is: a place in the spec and a phrase."""
 
     span: Span | None
@@ -147,8 +154,7 @@ class Equation(Record, eq=False):
         return Conflict(self.left, self.right, remainder, self.said)
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(NamedTuple):
     """Two sizes that cannot be equal. Where they had to wait for others it is `said` in the words
     of their own equation."""
 
@@ -158,7 +164,7 @@ class Conflict:
     said: Callable[[Conflict], NoReturn] | None = None
 
 
-@dataclass
+@bundle()
 class Sizes:
     """The solver: a substitution from variables to sizes, each with the reason that fixed it.
 

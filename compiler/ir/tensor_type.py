@@ -6,7 +6,7 @@ An equation written for one example is mapped over them. No other axis is mapped
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Self
 
 from dln.compiler.ir.sizes import BATCH, Size
@@ -78,22 +78,32 @@ def fits(found: Domain, wanted: Domain) -> bool:
     return found.name in ACCEPTS[wanted.name]
 
 
-@dataclass(frozen=True, slots=True)
 class TensorType:
     """Shape (running axes first), the names of the running axes, kind of number, domain."""
 
-    shape: tuple[Size, ...] = ()
-    running: tuple[str, ...] = ()
-    kind: Kind = "real"
-    domain: Domain = REAL
-    hashed: int = field(default=0, init=False, repr=False, compare=False)
+    __slots__ = ("domain", "hashed", "kind", "running", "shape")
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self, shape: tuple[Size, ...] = (), running: tuple[str, ...] = (), kind: Kind = "real",
+        domain: Domain = REAL,
+    ) -> None:  # fmt: skip
+        self.shape, self.running, self.kind, self.domain = shape, running, kind, domain
         # Types are part of every node's key: their hash is asked for again and again.
-        object.__setattr__(self, "hashed", hash((self.shape, self.running, self.kind, self.domain)))
+        self.hashed = hash((shape, running, kind, domain))
 
     def __hash__(self) -> int:
         return self.hashed
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, TensorType) or self.hashed != other.hashed:
+            return False
+        mine = self.shape, self.running, self.kind, self.domain
+        return mine == (other.shape, other.running, other.kind, other.domain)
+
+    def __repr__(self) -> str:
+        return f"TensorType({self.shape}, {self.running}, {self.kind!r}, {self.domain})"
 
     @property
     def example(self) -> tuple[Size, ...]:

@@ -12,7 +12,6 @@ is: rules neither replace it nor look through it, or s would no longer depend on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from dln.compiler.ir.formula import formula
@@ -147,15 +146,14 @@ class Terms(Make):
 Apply: TypeAlias = "Callable[[Terms, Node], Node | None]"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Record):
     """A rewrite: its name, the operations it is asked for, and what it does."""
 
     name: str
     ops: tuple[str, ...]
     exact: bool
     apply: Apply
-    doc: str = field(default="", compare=False)
+    doc: str = ""
 
 
 def row(name: str, ops: str, doc: str, apply: Apply, exact: bool = True) -> Rule:

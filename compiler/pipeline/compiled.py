@@ -11,6 +11,7 @@ from dln.compiler.ir.structure import is_full_data
 from dln.compiler.lower.emit import lower
 from dln.compiler.lower.targets import TARGETS, Target
 from dln.compiler.model import Model
+from dln.compiler.pausing import uncollected
 from dln.compiler.pipeline import specs
 from dln.compiler.pipeline.recipes import Recipe, common_dtype, recipes
 from dln.compiler.plan import Plan, Program, ProgramTable
@@ -88,9 +89,10 @@ class CompiledPrograms(Mapping[str, Program]):
 
     def _compile(self, name: str, recipe: Recipe) -> Program:
         begun = recipe.begun
-        graph = optimise(begun, APART) if begun else optimised(self.model, recipe.outputs)
-        capacity = bearable(graph, recipe.capacity) if recipe.chunked else recipe.capacity
-        made = lower(name, graph, self.target, recipe.dtype, capacity, recipe.reported)
+        with uncollected():
+            graph = optimise(begun, APART) if begun else optimised(self.model, recipe.outputs)
+            capacity = bearable(graph, recipe.capacity) if recipe.chunked else recipe.capacity
+            made = lower(name, graph, self.target, recipe.dtype, capacity, recipe.reported)
         for look in self.seen:
             look(made)
         return made

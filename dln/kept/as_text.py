@@ -36,8 +36,9 @@ def records() -> Mapping[str, tuple[type, tuple[str, ...]]]:
 
     found: dict[str, tuple[type, tuple[str, ...]]] = {
         made.__name__: (made, tuple(f.name for f in fields(made)))
-        for made in (Problem, Note, Span, headers.Schema)
+        for made in (Problem, Note, headers.Schema)
     }
+    found["Span"] = Span, Span.__match_args__
     for module in (program, specs, keys, shared, headers, facts):
         for name, made in vars(module).items():
             if isinstance(made, type) and issubclass(made, Record) and made is not Record:

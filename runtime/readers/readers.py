@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dln.compiler.schema.headers import SETTINGS, WORDS
 from dln.compiler.schema.headers import DataSource as DataSource
@@ -46,8 +45,7 @@ if TYPE_CHECKING:
 DRAWING = 1_000_000  # bytes of a file of drawings
 
 
-@dataclass(frozen=True)
-class Reader:
+class Reader(NamedTuple):
     """How a kind of data is read: `probe` from headers, `read` as whole arrays, by `rows` where
     there is a way.
 

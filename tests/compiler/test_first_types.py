@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 import dln
+from dln.compiler.frontend.scan.scan_step import Attempt
 from dln.running.expectations import verdicts
 
 X = (0.5, 1.5, -2.5)
@@ -88,3 +89,40 @@ def test_it_is_a_vector_where_a_function_takes_one(name: str) -> None:
       expect f(x)[1] - [3, 4] == {"[2, 1]" if "turned" in made else "[1, 2]"}
     }}
     """)
+
+
+# ---- read off the equations --------------------------------------------------------------------
+
+CARRIED = {
+    "c[t-1] / 2 + tanh(a[1])": "a vector beside it",
+    "half(c[t-1]) + u": "a function, and a parameter",
+    "max(c[t-1], W[0] @ x[t])": "a product",
+    "(c[t-1] if t > 1 else a[0]) * 2": "a choice",
+    "-(c[t-1]) + a[1, :]": "a slice",
+    "V @ c[t-1] + a[0]": "what a product takes",
+}
+
+
+@pytest.mark.parametrize("equation", CARRIED)
+def test_a_step_is_worked_out_once_where_its_axes_can_be_read(
+    equation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"""
+    fn half(a) = a / (1 + exp(-a))
+    let x = [[1, 2], [3, 4], [5, 6]] + 0
+    block run(x[time, n]; m) -> h[time, m] {{
+      param W[2, m, n] = 0.5, U[2, m, m] = 0.1, V[m, m] = 0.1, u[m] = 1
+      scan t in time {{
+        a    = W @ x[t] + U @ h[t-1]
+        c[t] = {equation}
+        h[t] = tanh(c[t])
+      }}
+    }}
+    let f = run(3)
+    check "a number" {{ expect sum(f(x)^2) < 9 }}
+    """
+    tried: list[Attempt] = []
+    work_out = Attempt.work_out
+    monkeypatch.setattr(Attempt, "work_out", lambda a: (tried.append(a), work_out(a))[1])
+    last(text)
+    assert len(tried) == len({a.scan for a in tried})

@@ -1,7 +1,5 @@
 """Where a build is, is a value: what is made or told at a place does not depend on who asks."""
 
-from dataclasses import FrozenInstanceError
-
 import pytest
 
 import dln
@@ -26,7 +24,7 @@ def place() -> Build:
 
 def test_a_place_is_not_changed() -> None:
     b = place()
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError, match="frozen"):
         for name in ("frame", "time", "naming"):
             setattr(b, name, getattr(b, name))
     inner = replace(b, time=replace(b.time, stepping=True))

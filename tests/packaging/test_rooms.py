@@ -34,6 +34,7 @@ ROOMS = """
     compiler.frontend
     compiler.passes
     compiler.lower
+    compiler.pausing
     compiler.stages
     compiler.fingerprint
     compiler.early_sums

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from dln.compiler import model
@@ -26,7 +25,7 @@ from dln.compiler.ir.unit_group import UnitGroup
 from dln.compiler.schema.keys import ProbeInput, Report
 from dln.grammar import syntax
 from dln.grammar.diagnostics import Fault, Source, Span
-from dln.grammar.record import Record
+from dln.grammar.record import Record, bundle, field
 
 Value: TypeAlias = object
 """What an expression may be: see `values`."""
@@ -36,9 +35,9 @@ DEEPEST_CALL = 200
 # ---- names -------------------------------------------------------------------------------------
 
 
-@dataclass(eq=False)
+@bundle()
 class Binding:
-    """A name's meaning: a value, or a rule that finds it for the frame of who asks.
+    """A name's meaning: a value (then it is `given`), or a rule that finds it for a frame.
 
     A `constant` may stand for a size in a port; any other name there is a dimension variable.
     """
@@ -49,9 +48,10 @@ class Binding:
     constant: bool = False
     cache: dict[int, Value] = field(default_factory=dict)
     busy: bool = False
+    given: tuple[Value, ...] = ()
 
 
-@dataclass(eq=False)
+@bundle()
 class Scope:
     """Names bound here, then those of the parent. `path` prefixes the parameters made here;
     `owner` is the instance whose equations these are, `space` where they stand."""
@@ -85,7 +85,7 @@ class Scope:
     def value(self, name: str, value: Value, span: Span | None = None) -> None:
         """Bind a name to a value that is known already."""
         number = isinstance(value, int | Size)
-        self.names[name] = Binding(span, lambda _: value, static=True, constant=number)
+        self.names[name] = Binding(span, lambda _: value, True, number, given=(value,))
 
     def child(self, path: str | None = None, space: Space | None = None) -> Scope:
         return Scope(self, self.path if path is None else path, space=space or self.space)
@@ -107,7 +107,7 @@ class PortType(NamedTuple):
     domain: Domain | None
 
 
-@dataclass(eq=False)
+@bundle()
 class Instance:
     """A block with its options: the owner of its parameters.
 
@@ -172,7 +172,7 @@ class Application(Record, eq=False):
     params: Mapping[str, Node]
 
 
-@dataclass(frozen=True, eq=False)
+@bundle(frozen=True)
 class Chain:
     """`chain([f, g])`: g after f.
 
@@ -197,7 +197,7 @@ class Chain:
 # ---- what is being built -----------------------------------------------------------------------
 
 
-@dataclass(eq=False)
+@bundle()
 class Owned:
     """The instances made, by path, with the chains; their parameters and who owns each. `inits` and
     `requirements` wait until all sizes are known."""
@@ -210,7 +210,7 @@ class Owned:
     requirements: list[Callable[[], None]] = field(default_factory=list)
 
 
-@dataclass(eq=False)
+@bundle()
 class DataSets:
     """The data sets that have been looked into, all that are declared, fields that failed, those in
     whose place files are `given`. `tables`, and arrays with named classes, by raw."""
@@ -226,7 +226,7 @@ class DataSets:
         return {d.alphabet: d for d in self.sets.values() if d.alphabet and len(d.alphabet) == size}
 
 
-@dataclass(eq=False)
+@bundle()
 class Phases:
     """The phases made, by name, and all tried. `scopes` are the names of the body of each with the
     frame in which it is asked; `probes` what is asked of them. `sloped` are parameters in which a
@@ -245,7 +245,7 @@ class Phases:
     ranges: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
 
-@dataclass(eq=False, kw_only=True)
+@bundle(kw_only=True)
 class Built(Shared):
     """What is being built. `rules` say what an expression means and `binders` what a statement
     binds, by the class of the syntax: both come from rooms above.
@@ -276,7 +276,7 @@ class Built(Shared):
 # ---- where we are ------------------------------------------------------------------------------
 
 
-@dataclass(eq=False)
+@bundle()
 class Naming:
     """The path that the next instance made here gets: `net.h`, or `net.y[0]`, `net.y[1]`; the
     instance in whose equations that is, and where these stand. A statement such as `minimize` binds
@@ -333,7 +333,7 @@ class TimeMode(Record, eq=False, kw_only=True):
     stretch: str = ""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@bundle(frozen=True, kw_only=True)
 class Build(BuildPlace):
     """Where we are in a build. `naming` is what instances are called that are made here, `drawing`
     what is drawn here; `claims` takes what is asserted of data, `bracket` is the index around us.

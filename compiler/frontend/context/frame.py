@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dln.compiler.frontend.context.blaming import ActiveCall
@@ -15,6 +14,7 @@ from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.schema.keys import Key
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
+from dln.grammar.record import bundle, field
 
 
 class Remembered(Key):
@@ -35,7 +35,7 @@ class Remembered(Key):
         return f"{self.name} for {self.scan}" if self.scan else self.name
 
 
-@dataclass(eq=False)
+@bundle()
 class PhaseStates:
     """The states of one phase by path: first values, new values, and where each is declared and
     set. `classes` are the fields of its data that hold classes, some of which run over time
@@ -51,7 +51,7 @@ class PhaseStates:
     weighed: dict[str, tuple[str, Node]] = field(default_factory=dict)
 
 
-@dataclass(eq=False)
+@bundle()
 class StreamStates:
     """What a stream of `rows` rows carries from window to window, by path: the values that its
     scans end with, before a window and after it.
@@ -98,7 +98,7 @@ class StreamStates:
         return {path: self.before[path].type.shape for path in self.after}
 
 
-@dataclass(eq=False)
+@bundle()
 class OpenLoop:
     """A loop whose step is being worked out: what is drawn and remembered in the step is its own.
 
@@ -139,7 +139,7 @@ class OwnUpdate(NamedTuple):
     look: Callable[[s.Expr], object]
 
 
-@dataclass(eq=False)
+@bundle()
 class Frame:
     """Where expressions are being worked out: a phase, a watch, a check, an initial value.
 
@@ -187,7 +187,7 @@ class Frame:
         self.own_updates += [OwnUpdate(self.version, given, st, calls, look) for st in lines]
 
 
-@dataclass
+@bundle()
 class Drawing:
     """What a distribution in a `~` line draws: the place's path and, if declared, the shape."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from dln.compiler.frontend.tracing.applied import Trace
 from dln.compiler.schema.headers import DataSource, Schema
 from dln.grammar.diagnostics import Source
+from dln.grammar.record import bundle, field
 from dln.grammar.syntax import Module
 
 
-@dataclass(frozen=True, kw_only=True)
+@bundle(frozen=True, kw_only=True)
 class Outside:
     """What a build is given from outside.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
 from itertools import count
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -29,7 +28,7 @@ from dln.grammar.diagnostics import (
     Source,
     Span,
 )
-from dln.grammar.record import Record
+from dln.grammar.record import Record, bundle, field, not_given
 
 if TYPE_CHECKING:
     from dataclasses import replace as replace
@@ -73,7 +72,7 @@ def poison(asker: object) -> NoReturn:
     raise Poisoned
 
 
-@dataclass(eq=False)
+@bundle()
 class Missing:
     """Names of which it has been said that there are none, each with the places that ask for it.
     Where a used file is `lost`, any name may be one of its."""
@@ -121,15 +120,14 @@ class Space(Record):
 SPEC = Space()
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(Record):
     """How many elements of an axis each example has, from its beginning; at least so many."""
 
     count: Node
     least: int
 
 
-@dataclass(eq=False)
+@bundle()
 class NodeFacts:
     """What is known of nodes and not written in the graph: the loop whose step made a draw, by its
     number; what a value of a one-step form stands for; the extents of axes, and their sizes; the
@@ -146,7 +144,7 @@ class NodeFacts:
     sequences: dict[Node, tuple[Node, bool]] = field(default_factory=dict)
 
 
-@dataclass(eq=False, kw_only=True)
+@bundle(kw_only=True)
 class Shared:
     """What all of a build works on. `failures` counts what has failed, reported or not. In a
     `rehearsal` definitions are worked out of which nobody says what they are given."""
@@ -163,7 +161,7 @@ class Shared:
     rehearsal: bool = False
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@bundle(frozen=True, kw_only=True)
 class BuildPlace:
     """Where we are in the text: `calls` led here; `given` are the arguments of the function of the
     language itself that is at work, with the places where they stand. The rest is that of `built`,
@@ -183,7 +181,7 @@ class BuildPlace:
     counter: Iterator[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        shared = (f.name for f in fields(self) if not f.init and f.name != "make")
+        shared = (name for name in not_given(type(self)) if name != "make")
         self.__dict__.update({name: getattr(self.built, name) for name in shared})
         self.__dict__["make"] = Make(self.graph)
 

@@ -8,7 +8,6 @@ like, else in order of names.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import domain_of
@@ -17,12 +16,13 @@ from dln.compiler.frontend.data.raw_tables import Coded
 from dln.compiler.ir.graph import Node
 from dln.compiler.schema.headers import DataSource
 from dln.grammar import syntax as s
+from dln.grammar.record import bundle
 
 Names = tuple[str, ...]
 MANY = 12  # classes that a message names
 
 
-@dataclass(eq=False)
+@bundle()
 class NamedArray:
     """An array of raw: its set and its key, the names that occur in it, those that it is given by
     another set; in which order they are `numbered` where a field reads it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.ir.graph import Node
@@ -12,9 +11,10 @@ from dln.compiler.ir.tensor_type import Domain
 from dln.compiler.model import FieldOf
 from dln.compiler.schema.headers import ColumnFacts, DataSource, TableFacts
 from dln.grammar.diagnostics import Span
+from dln.grammar.record import bundle, field
 
 
-@dataclass(frozen=True)
+@bundle(frozen=True)
 class Coded:
     """A column that is read as classes: under which `key` of raw, by which `names`. `column` counts
     from 0; `node` is the input, of whole numbers."""
@@ -37,7 +37,7 @@ def table_of(b: Build, raw: object) -> RawTable | None:
     return found if isinstance(found, RawTable) else None
 
 
-@dataclass(eq=False)
+@bundle()
 class RawTable:
     """A table: what its file is recognised as, its columns as they are looked at, and those that
     are read as classes; where in the spec a class is a column as it stands (`direct`). `given` are

@@ -10,7 +10,6 @@ inside of another loop, and over sequences, the steps are written out.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from dln.compiler.frontend.context import broadcasting, time_axis
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Scope, Value
@@ -30,13 +29,14 @@ from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.ir.unit_group import UnitGroup
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
+from dln.grammar.record import bundle
 
 TAKES = {"log_z": "R", "log_likelihood": "R, v"}
 
 # ---- calls -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
+@bundle(frozen=True)
 class Asked:
     """A call understood: a machine, a start for each visible group, steps, what is clamped."""
 

@@ -8,7 +8,6 @@ operation whose own derivative, on the way from the group, holds what it should 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NoReturn
 
 from dln.compiler.autodiff.reverse_mode import cotangents
@@ -18,9 +17,10 @@ from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.structure import is_contraction, is_spread
 from dln.compiler.ir.unit_group import UnitGroup
 from dln.grammar.diagnostics import Note, Span
+from dln.grammar.record import bundle
 
 
-@dataclass(frozen=True, eq=False)
+@bundle(frozen=True)
 class Open:
     """The energy with some groups unknown: a `symbol` for each of them, and the pull on its units,
     -dE/dg (for all but classes)."""

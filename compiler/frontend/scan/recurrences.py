@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import Self, TypeAlias
 
 from dln.compiler.frontend.context import broadcasting, standing
@@ -74,7 +75,7 @@ def at_step(line: str, name: str, t: str, dims: tuple[s.Expr | None, ...] | None
 class Recurrences:
     """One scan in one scope. `lines` are the equations written with [t], `others` all else;
     `inside` says that it stands in a step of another. `made` are its sequences, by the version of
-    a frame. `parts` are all pieces of its step."""
+    a frame."""
 
     def __init__(self, b: Build, st: s.Scan, scope: Scope) -> None:
         self.st, self.scope = st, scope
@@ -100,8 +101,12 @@ class Recurrences:
                 text = f"{first} is said once, above the scan: inside it is nothing"
                 b.fail("E374", text, line.span, remedy="put it above the scan")
         self.made: dict[int, dict[str, Node]] = {}
-        self.parts = [part for stated in st.body for part in within(stated)]
         self.inside = b.time.in_step
+
+    @cached_property
+    def parts(self) -> list[s.Syntax]:
+        """All pieces of its step."""
+        return [part for stated in self.st.body for part in within(stated)]
 
     def _is_step(self, target: s.Port) -> bool:
         first = target.dims[0] if target.dims else None
@@ -189,17 +194,17 @@ def _taken(b: Build, part: s.Syntax, stands: Stands, scope: Scope) -> int:
     elif isinstance(part, s.Index) and stands(part.body):
         here = len(part.indices)
     elif isinstance(part, s.Flow) and stands(part.source):
-        here = _port(b, _known(b, part.target, scope), 0, 1)
+        here = _port(b, known(b, part.target, scope), 0, 1)
     elif isinstance(part, s.Call):
         found = None
         for place, argument in enumerate(part.arguments):
             if stands(argument):
-                found = found or _known(b, part.function, scope)
+                found = found or known(b, part.function, scope)
                 here = max(here, _port(b, found, place, len(part.arguments)))
     return here
 
 
-def _known(b: Build, expr: s.Expr, scope: Scope) -> Value:
+def known(b: Build, expr: s.Expr, scope: Scope) -> Value:
     """What a name stands for; nothing where it is being worked out."""
     binding = scope.lookup(expr.id) if isinstance(expr, s.Name) else None
     if binding is None or binding.busy or not isinstance(expr, s.Name):

@@ -10,6 +10,7 @@ from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.scan.equations import promised
+from dln.compiler.frontend.scan.ranks import axes_given
 from dln.compiler.frontend.scan.recurrences import FirstName, Recurrences
 from dln.compiler.frontend.scan.scan_step import Attempt
 from dln.compiler.ir.sizes import BATCH_SIZE, Conflict, Size, Var
@@ -85,16 +86,18 @@ def _first_types(b: Build, scan: Recurrences) -> dict[str, TensorType]:
     running = ("batch",) if b.frame.batched else ()
     lead = (BATCH_SIZE,) if running else ()
     found = {}
-    for name, line in scan.lines.items():
+    for name in scan.lines:
         if (begun := _begun(b, scan, name)) is not None:
             found[name] = begun
-            continue
-        sizes = promised(b, name, scan.scope)
-        if sizes is None:
-            axes = range(scan.axes(b, name))
-            sizes = tuple(Size.of(Var(name, span=line.target.span)) for _ in axes)
+        elif (sizes := promised(b, name, scan.scope)) is not None:
+            found[name] = TensorType((*lead, *sizes), running)
+    open_ = [name for name in scan.lines if name not in found]
+    given = axes_given(b, scan, {n: len(t.example) for n, t in found.items()}) if open_ else {}
+    for name in open_:
+        span, axes = scan.lines[name].target.span, given.get(name) or scan.axes(b, name)
+        sizes = tuple(Size.of(Var(name, span=span)) for _ in range(axes))
         found[name] = TensorType((*lead, *sizes), running)
-    return found
+    return {name: found[name] for name in scan.lines}
 
 
 def _begun(b: Build, scan: Recurrences, name: str) -> TensorType | None:

@@ -8,18 +8,18 @@ that is built, so of the `Build` at hand and of instances it knows no more than 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from dln.compiler.ir.graph import Node
 from dln.grammar import syntax as s
+from dln.grammar.record import bundle, field
 
 CallKind: TypeAlias = Literal["block", "function", "machine"]
 Worked: TypeAlias = tuple[object, dict[str, Node], Callable[[], dict[str, object]]]
 """The value of a block, its results by name, and what gives the values of its equations."""
 
 
-@dataclass(eq=False)
+@bundle()
 class TracedCall:
     """A block, a function or a machine, applied once: `made` is the instance.
 
@@ -52,7 +52,7 @@ class TracedCall:
         return found
 
 
-@dataclass(eq=False)
+@bundle()
 class Trace:
     """All that was applied, in the order of its end; `open` are those under way. `chains` are what
     chains were applied to."""

@@ -7,8 +7,6 @@ epoch`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from dln.compiler.frontend.context import broadcasting, ports
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import lookup, positive, tensor, word
@@ -18,9 +16,10 @@ from dln.compiler.ir.op import op_of
 from dln.compiler.ir.structure import is_derivative, is_state, is_stop, number
 from dln.compiler.model import Estimating
 from dln.grammar import syntax as s
+from dln.grammar.record import bundle, field
 
 
-@dataclass
+@bundle()
 class Updated:
     """What an optimiser does to one parameter: its new value; states with first and new values;
     states that are estimated (their new value stands in `states` only where an equation gives it).

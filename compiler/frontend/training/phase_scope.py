@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
@@ -21,11 +20,12 @@ from dln.compiler.ir.structure import is_input
 from dln.compiler.schema.keys import CLOCKS
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
+from dln.grammar.record import bundle, field
 
 Statement: TypeAlias = "tuple[s.Item | s.Stmt, Scope]"
 
 
-@dataclass(eq=False)
+@bundle()
 class PhaseBody:
     """What the body of a phase adds up to: of `name`, `syntax`, which stands in the scope `around`.
 

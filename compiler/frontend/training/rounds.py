@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 
 from dln.compiler.frontend.context.build_context import Build, Scope
@@ -22,9 +21,10 @@ from dln.compiler.ir.graph import Node
 from dln.compiler.model import Minimizing, Turn, remap
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
+from dln.grammar.record import bundle, field
 
 
-@dataclass(eq=False)
+@bundle()
 class LineRun:
     """Lines that are worked out together: those of a step, or those of the phase between two.
 
@@ -47,7 +47,7 @@ class LineRun:
         return self.first <= update < self.first + self.times
 
 
-@dataclass(frozen=True)
+@bundle(frozen=True)
 class LinePlace:
     """Where a line stands: the site of its optimiser's states, its run, and how many updates a
     round has."""
