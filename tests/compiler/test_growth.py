@@ -71,6 +71,8 @@ train fit on points batch 50 for 1 epoch {
   minimize cross_entropy(net(x), label) over net with sgd(lr = 0.01)
 }
 """
+CLOSE = 1.01
+"""Calls are counted alike each time: what is 1 % more of sizes as small as these is no noise."""
 
 
 def long_sums(size: int) -> str:
@@ -97,15 +99,15 @@ def work(text: str, size: int) -> int:
     return count
 
 
-@pytest.mark.parametrize(("text", "size"), [(EXPERTS, 4), (LAYERS, 8), (LOOPS, 2)])
+@pytest.mark.parametrize(("text", "size"), [(EXPERTS, 2), (LAYERS, 4), (LOOPS, 1)])
 def test_compiling_takes_work_in_line_with_what_there_is(text: str, size: int) -> None:
-    work(text, size)  # imports, and what is read once
+    work(text, 1)  # imports, and what is read once
     once, twice, thrice = (work(text, k * size) for k in (1, 2, 3))
-    assert thrice - twice < 1.02 * (twice - once)
+    assert thrice - twice < CLOSE * (twice - once)
 
 
 def test_long_sums_and_lists_take_work_in_line_with_their_length() -> None:
     """No rule looks at all of a sum at each of its nodes, and no place is gone through for each."""
     work(long_sums(3), 1)
-    once, twice, thrice = (work(long_sums(k), 1) for k in (8, 16, 24))
-    assert thrice - twice < 1.02 * (twice - once)
+    once, twice, thrice = (work(long_sums(k), 1) for k in (5, 10, 15))
+    assert thrice - twice < CLOSE * (twice - once)

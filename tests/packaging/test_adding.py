@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from house.trees import tree
 
 from dln.cli import files, listed
 from dln.compiler.frontend.context.artefacts import FORMS
@@ -42,17 +43,12 @@ def sources() -> Iterator[Path]:
 
 
 @cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-@cache
 def words(path: Path) -> set[str]:
     """The names that a file uses, those in its texts among them, and its own."""
-    tree = parsed(path)
-    said = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}  # docstrings
+    nodes = list(ast.walk(tree(path)))
+    said = {id(n.value) for n in nodes if isinstance(n, ast.Expr)}  # docstrings
     found = {path.stem}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
             found.update(re.findall(r"\w+", node.value))
         for kind in ("id", "attr", "name", "arg", "module"):
@@ -72,7 +68,7 @@ def test_a_command_is_one_file() -> None:
     commands = {files()[name].stem for name, _ in listed()}
     assert modules - commands == {"__init__"}
     for path in sources():
-        for node in ast.walk(parsed(path)):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.ImportFrom) and node.module is not None:
                 named = [f"{node.module}.{alias.name}" for alias in node.names]
                 for module in (node.module, *named):

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from house.trees import tree
+
 from dln.compiler.ir.op import OPS, Op
 
 ROOT = Path(__file__).parents[2]
@@ -77,10 +79,9 @@ def asked(node: ast.AST) -> bool:
 
 def named(path: Path) -> list[int]:
     """The lines of a file that ask what an operation is called."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     return [
         node.lineno
-        for node in ast.walk(tree)
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.stmt | ast.expr) and asked(node)
     ]
 
@@ -96,7 +97,7 @@ def test_a_fact_is_asked_for_and_explained() -> None:
     told = {fact for op in OPS.values() for fact in op.facts}
     asked = set[str]()
     for path in sources():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree(path)):
             match node:
                 case ast.Call(func=ast.Attribute(attr="is_"), args=[ast.Constant(value=str(fact))]):
                     asked.add(fact)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house.trees import statements, tree
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ("grammar", "compiler", "runtime")
@@ -51,11 +52,6 @@ def face(pattern: str) -> list[Path]:
 
 def named(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
-
-
-@cache
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
 # ---- the package list --------------------------------------------------------------------------
@@ -130,13 +126,13 @@ def imports(path: Path) -> list[tuple[str, bool]]:
     """The modules that a file imports; whether at start-up, not in a function or for types."""
 
     def walk(node: ast.AST, late: bool) -> Iterator[tuple[str, bool]]:
-        for child in ast.iter_child_nodes(node):
+        for child in statements(node):
             if isinstance(child, ast.Import):
                 yield from ((alias.name, not late) for alias in child.names)
             elif isinstance(child, ast.ImportFrom):
                 assert child.level == 0, f"{named(path)} has a relative import"
                 yield from imported(child, late)
-            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
             yield from walk(child, late or inside or for_types(child))
 
     return list(walk(tree(path), False))

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import networkx as nx
+from house.trees import tree
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ("grammar", "compiler", "runtime")
@@ -91,11 +92,6 @@ def sources() -> list[Path]:
         p for p in (ROOT / "dln").rglob("*.py") if p.relative_to(ROOT / "dln").parts[0] not in links
     ]
     return sorted(found)
-
-
-@cache
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
 def named(path: Path) -> str:

@@ -134,7 +134,7 @@ def handing(name: str, ports: Iterable[str], sizes: Iterable[str] = ()) -> tuple
     listed = f"({', '.join(names)})" if len(names) > 1 else names[0]
     facts = (
         f'from Python: dln.load(..., data={{"{name}": {listed}}})',
-        f"from a file with arrays called so: --data {name}=FILE.npz",
+        f"from a file with arrays or columns called so: --data {name}=FILE.npz, or FILE.csv",
     )
     said = " ".join(f"-D {size}=N" for size in sizes)
     known = said and not any(" " in size for size in sizes)
