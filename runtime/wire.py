@@ -1,8 +1,7 @@
 """What ranks send for an update, how long that takes, and from how many examples it pays.
 
 All of it follows from the plan: the sums that each shard leaves, the programs that are run for a
-shard and for all, a latency and a bandwidth that are stated, and what this machine does at most. A
-step takes longer than that, alone and in ranks alike.
+shard and for all, a latency and a bandwidth that are stated, and what was measured of this machine.
 """
 
 from __future__ import annotations
@@ -12,13 +11,15 @@ from dataclasses import dataclass
 from math import ceil
 from typing import NamedTuple
 
-from dln.compiler.plan import PhaseSpec, Plan, Program, at, item_size, sum_layout
+from dln.compiler.plan import PhaseSpec, Plan, Program, at, item_size, memory, sum_layout
 from dln.runtime.device.limits import Limits
-from dln.runtime.ranks.messages import sliced
+from dln.runtime.ranks.messages import SINGLE, sliced
 
-CALL = 1.5e-6  # seconds of a statement that has next to nothing to do
 MOST = 1 << 24  # examples of an update, beyond which nobody asks
-MESSAGE = 2e-6  # seconds that it takes Python to send one message, and to receive it
+# Of Python, in calls of the machine: a round of messages, one of them, what is around an update.
+ROUND, MESSAGE, AROUND = 50.0, 4.0, 20.0
+SHORT = 4.0  # examples of products that take twice as long for each as those of many do
+GATHERED = 4.0  # bytes moved at the rate of memory for one that is gathered from anywhere in a set
 
 
 @dataclass(frozen=True)
@@ -79,40 +80,48 @@ def wire(plan: Plan, spec: PhaseSpec, n: int, ranks: int, link: Link, most: Limi
     ]
     sums = [sum_bytes(shard) for shard, _ in rounds if shard is not None]
     sums = [size for size in sums if size]
-    own = ceil(shards / ranks)
+    own, call = ceil(shards / ranks), 1 / most.calls
     messages = [message(size, shards, ranks) for size in sums if ranks > 1]
     times = sum(m.times for m in messages)
-    begun = times * (link.latency + (ranks - 1) * MESSAGE)
+    begun = times * link.latency + call * sum(ROUND + m.each * MESSAGE for m in messages)
     waited = begun + sum(max(m.received, m.sent) for m in messages) / link.bandwidth
+    step, beside = plan.programs[spec.step], (shards + 1) * sum(sums)
+
+    def around(examples: int) -> float:
+        """What is done for an update in which so many examples are gathered."""
+        return AROUND * call + GATHERED * memory(step, examples)["input"] / most.memory
+
+    def alone(examples: int) -> float:
+        return seconds(step, examples, most) + around(examples)
 
     def added(ranks: int) -> float:
         cut = (size / ranks if sliced(shards, ranks, size) else size for size in sums)
-        return sum((shards - 1) * (CALL + 3 * k / most.bytes(3 * k)) for k in cut)
-
-    step = plan.programs[spec.step]
+        return sum((shards - 1) * (call + 3 * k / most.rate(beside)) for k in cut)
 
     def computing(examples: int, own: int, ranks: int) -> float:
         rows = ceil(examples / shards)
-        parts = sum(seconds(s, rows, most) for s, _ in rounds if s is not None and examples)
-        joins = sum(seconds(j, examples, most) for _, j in rounds)
-        return min(own, examples) * parts + joins + added(ranks)
+        parts = sum(seconds(s, rows, most, beside) for s, _ in rounds if s is not None and examples)
+        joins = sum(seconds(j, examples, most, beside) for _, j in rounds)
+        mine = min(own, examples)
+        return mine * parts + joins + added(ranks) + around(min(mine * rows, examples))
 
     def pays(examples: int) -> bool:
-        return computing(examples, own, ranks) + waited < seconds(step, examples, most)
+        return computing(examples, own, ranks) + waited < alone(examples)
 
     received, sent = sum(m.received for m in messages), sum(m.sent for m in messages)
     on_wire = sum(m.wire for m in messages)
-    alone, divided = seconds(step, n, most), computing(n, shards, 1)
     rank, found = computing(n, own, ranks), least(pays) if ranks > 1 else None
-    return Wire(spec.name, n, shards, ranks, times or len(sums), sum(sums), received, sent,
-                on_wire, waited, alone, divided, rank, found)  # fmt: skip
+    return Wire(spec.name, n, shards, ranks, times or len(sums), sum(sums), received, sent, on_wire,
+                waited, alone(n), computing(n, shards, 1), rank, found)  # fmt: skip
 
 
 class Message(NamedTuple):
-    """What the sums of a round come to on the wire: so many times a message from each rank to each
-    other one; the most bytes that a rank receives and sends, and those of all."""
+    """What the sums of a round come to on the wire: so many times a rank waits for messages, of
+    which one receives and sends `each` at most; the most bytes that a rank receives and sends, and
+    those of all."""
 
     times: int
+    each: int
     received: int
     sent: int
     wire: int
@@ -120,13 +129,13 @@ class Message(NamedTuple):
 
 def message(size: int, shards: int, ranks: int) -> Message:
     """Of sums of so many bytes from each shard."""
-    own, few = ceil(shards / ranks), shards // ranks
+    own, few, others = ceil(shards / ranks), shards // ranks, ranks - 1
+    count = shards - few + own * others if size >= SINGLE else 2 * others
     if not sliced(shards, ranks, size):
-        return Message(1, (shards - few) * size, own * (ranks - 1) * size,
-                       shards * (ranks - 1) * size)  # fmt: skip
+        return Message(1, count, (shards - few) * size, own * others * size, shards * others * size)
     cut = ceil(size / ranks)
-    return Message(2, (shards - few) * cut + (ranks - 1) * cut, (own + 1) * (ranks - 1) * cut,
-                   (shards + ranks) * (ranks - 1) * cut)  # fmt: skip
+    return Message(2, count + 2 * others, (shards - few + others) * cut, (own + 1) * others * cut,
+                   (shards + ranks) * others * cut)  # fmt: skip
 
 
 def least(pays: Callable[[int], bool]) -> int | None:
@@ -149,10 +158,12 @@ def sum_bytes(program: Program) -> int:
     return sum_layout(program).numbers * item_size("real", program.dtype)
 
 
-def seconds(program: Program, n: int, most: Limits) -> float:
-    """How long a run on n examples takes at least."""
+def seconds(program: Program, n: int, most: Limits, beside: float = 0.0) -> float:
+    """How long a run on n examples takes, where so many bytes `beside` its own are gone through
+    between two runs."""
+    rate = most.rate(sum(memory(program, n).values()) + beside)
+    most_flops = most.flops * n / (n + SHORT)
     each = ((at(x.flops, n), at(x.bytes, n), x.times) for x in program.lines)
     return sum(
-        times * (CALL + max(flops / most.flops, moved / most.bytes(moved)))
-        for flops, moved, times in each
+        times * (1 / most.calls + flops / most_flops + moved / rate) for flops, moved, times in each
     )

@@ -39,14 +39,14 @@ def told(found: Sequence[Wire], link: Link) -> str:
     """A table of what ranks cost each phase."""
     first = found[0]
     head = f"in {plural(first.ranks, 'rank')}, of messages that take {time(link.latency)} and "
-    head += f"{said(int(link.bandwidth))}/s, computing as fast as this machine can at most:"
+    head += f"{said(int(link.bandwidth))}/s, computing as quickly as this machine:"
     return f"{head}\n\n" + "\n\n".join(map(_phase, found))
 
 
 def _phase(wire: Wire) -> str:
     gain = wire.alone / wire.together
     pays = "for no number of examples" if wire.pays is None else (
-        f"from {plural(wire.pays, 'example')} an update on, at the earliest")  # fmt: skip
+        f"from about {plural(wire.pays, 'example')} an update on")  # fmt: skip
     rows = [
         ("sums of a shard", f"{said(wire.sums)} in {plural(wire.rounds, 'round')} of messages"),
         ("a rank receives", f"{said(wire.received)} an update"),

@@ -1,4 +1,4 @@
-"""What a machine can do at most: products, bytes and hyperbolic tangents a second, measured.
+"""What a machine can do at most: products, bytes, hyperbolic tangents and calls a second, measured.
 
 The measurement takes some tenths of a second. It is kept in the user's cache folder,
 `$XDG_CACHE_HOME/dln/limits.json` or `~/.cache/dln/limits.json`, by device, number of threads and
@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, fields
+from math import sqrt
 from pathlib import Path
 from platform import machine
 from time import perf_counter
@@ -24,22 +25,32 @@ from dln.runtime.device.host import core
 SQUARE = 768  # rows and columns of the matrices
 CACHED, BEYOND = 2**18, 2**25  # bytes of arrays that stay in the nearest caches; that do not
 ROUNDS = 5
+FEW = 1000  # numbers of a call that is nothing but a call
+NEAR, WIDE = 2**20, 2**23  # bytes that the nearest caches hold; that only memory does
 FAR = 2**24  # bytes of a call from which on memory is taken to be the limit, not a cache
 
 
 @dataclass(frozen=True)
 class Limits:
     """The most in a second: floating-point operations of a product of matrices, bytes read and
-    written in the caches and in memory, hyperbolic tangents."""
+    written in the caches and in memory, hyperbolic tangents, calls on a thousand numbers."""
 
     flops: float
     cached: float
     memory: float
     curves: float
+    calls: float = 2e6
 
     def bytes(self, moved: float) -> float:
         """Bytes a second, at most, of a call that moves so many."""
         return self.memory if moved > FAR else self.cached
+
+    def rate(self, held: float) -> float:
+        """Bytes a second of a program that goes through so many again and again: those of the
+        nearest caches, of memory, or of caches between them."""
+        if held > WIDE:
+            return self.memory
+        return self.cached if held <= NEAR else sqrt(self.cached * self.memory)
 
     def share(self, seconds: float, flops: float, moved: float, calls: int = 1) -> float:
         """Which part of `seconds` so many operations and bytes in so many calls must take."""
@@ -87,7 +98,9 @@ def measured(device: Device, dtype: str) -> Limits:
     curved = _seconds(device, lambda: xp.tanh(x, out=y), 20)
     large, other = (device.array(np.ones(BEYOND // size), dtype) for _ in range(2))
     copied = _seconds(device, lambda: xp.copyto(other, large), 1)
-    rates = 3 * CACHED / added, 2 * BEYOND / copied, CACHED / size / curved
+    few, some = (device.array(np.ones(FEW), dtype) for _ in range(2))
+    called = _seconds(device, lambda: xp.multiply(few, few, out=some), 1000)
+    rates = 3 * CACHED / added, 2 * BEYOND / copied, CACHED / size / curved, 1 / called
     return Limits(2 * SQUARE**3 / product, *rates)
 
 

@@ -220,6 +220,7 @@ def on_device(comm: Any) -> str:
     found = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "cupy", stand_in())
+        patch.setattr(exchange, "SINGLE", 1)  # as they are: row by row
         for direct in ("0", "1"):
             patch.setenv("DLN_MPI_CUDA", direct)
             for ranks in (None, comm):

@@ -24,6 +24,7 @@ def test_rates_are_work_over_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.cached == pytest.approx(3 * 2**18 / added)
     assert found.memory == pytest.approx(2 * 2**12 / 0.5)
     assert found.curves == pytest.approx(2**18 / bytes_of_float / curved)
+    assert found.calls == pytest.approx(1000 / 0.5)
 
 
 def test_the_share_is_that_of_what_takes_longer() -> None:
@@ -33,6 +34,9 @@ def test_the_share_is_that_of_what_takes_longer() -> None:
         most.share(10.0, flops=500.0, moved=80.0 * 2**24, calls=80) == 0.8
     )  # each is in the cache
     assert most.share(10.0, flops=500.0, moved=8.0 * 2**24, calls=1) == 0.8  # and this is not
+    near, between, far = (most.rate(held) for held in (2.0**20, 2.0**22, 2.0**24))
+    assert (near, far) == (most.cached, most.memory)
+    assert between**2 == pytest.approx(near * far)
 
 
 @pytest.mark.parametrize("junk", ["", "[]", "{", "nothing", '{"x": 3}', "\x00"])
