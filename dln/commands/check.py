@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from dln.grammar.diagnostics import Problem
 from dln.options import loaded, settings, takes
 from dln.printing.terminal import Terminal
 from dln.reading.counts import headline
@@ -25,9 +26,9 @@ def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
     found = loaded(spec, settings(terminal, given), functions=False)
     facts, warnings = found.facts, list(found.facts.warnings)
     if facts.tables:
-        from dln.reading.tables import check_tables  # late: few specs have tables
+        from dln.kept.tables import looked_at  # late: few specs have tables
 
-        warnings += check_tables(found.model)
+        warnings += looked_at(found.kept, lambda: _of_tables(found))
     verdicts = [Verdict(*said) for said in found.kept.value("check", lambda: _worked_out(found))]
     for note in facts.notes:
         terminal.say(f"note: {note}")
@@ -40,6 +41,13 @@ def command(terminal: Terminal, /, spec: str, **given: Any) -> int:
                    "warnings": [w.as_data() for w in warnings],
                    "checks": [v.as_data() for v in verdicts]})  # fmt: skip
     return 1 if verdict_text.status_of(verdicts) == "failed" else 0
+
+
+def _of_tables(spec: Spec) -> list[Problem]:
+    """What is likely wrong in the tables of a spec."""
+    from dln.reading.tables import check_tables  # late: few specs have tables
+
+    return check_tables(spec.model)
 
 
 def _worked_out(spec: Spec) -> tuple[tuple[Any, ...], ...]:

@@ -18,14 +18,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import dln
-from dln.cli import main
+from dln.cli import carried_out, main
 from dln.compiler.ir.tensor_type import IndexAxis
+from dln.compiler.model import Model
 from dln.compiler.plan import Plan
 from dln.compiler.schema.keys import ProgramKind
 from dln.grammar.diagnostics import Problem, Source, Span
 from dln.kept import folder, kept_spec
 from dln.kept.as_text import Unkept, from_plain, to_plain
 from dln.kept.folder import Folder
+from dln.reading import tables
 
 SPEC = """use "parts.dln"
 data points = table("points.csv") {
@@ -124,6 +126,32 @@ def test_a_changed_file_constant_or_option_is_another_spec(net: Path) -> None:
     assert anew() and dln.load(net).compile().plan.data["points"].count == 21
     net.write_text(SPEC.replace("0.1", "0.3"), "utf-8")
     assert anew() and dln.load(net).facts.constants["rate"] == 0.3
+
+
+def test_the_numbers_of_a_table_are_looked_at_once_for_its_bytes(
+    net: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks: list[object] = []
+
+    def look(model: Model) -> list[Problem]:
+        looks.append(model)
+        return [Problem("W313", "likely wrong", Span(model.source, 0, 3), word="warning")]
+
+    monkeypatch.setattr(tables, "check_tables", look)
+    said = []
+    for lines in (ROWS, ROWS, "\n".join(ROWS.split("\n")[::-1])):  # and in another order
+        net.with_name("points.csv").write_text(lines, "utf-8")
+        assert carried_out(["check", str(net)]) == 0
+        said.append((len(looks), "".join(capsys.readouterr())))
+    assert [n for n, _ in said] == [1, 1, 2]
+    assert "W313" in said[0][1] and len({text for _, text in said}) == 1
+
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(net.parent / "cache"))
+    net.with_name("points.csv").write_text(ROWS.replace("0.25,0", "0.25,7"), "utf-8")
+    for _ in range(2):  # what is refused is not kept
+        assert carried_out(["check", str(net)]) == 2
+        assert "7" in capsys.readouterr().err
 
 
 def test_another_version_of_dln_or_numpy_knows_nothing(
