@@ -22,19 +22,10 @@ from dln.compiler.schema.headers import HeaderField as HeaderField
 from dln.compiler.schema.headers import Schema as Schema
 from dln.compiler.schema.headers import Stretch as Stretch
 from dln.grammar.diagnostics import Fault, nearest
-from dln.runtime.readers import handed
 from dln.runtime.readers.binary import cut, idx_probe, idx_read, taken
 from dln.runtime.readers.files import CHUNK, decoded, file_of
 from dln.runtime.readers.files import locate as locate
 from dln.runtime.readers.folders.patterns import files_meant
-from dln.runtime.readers.tables import (
-    ASKED,
-    place_of,
-    rows_probe,
-    rows_read,
-    table_probe,
-    table_read,
-)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,6 +87,8 @@ def paths(decl: DataSource) -> dict[str, list[Path]]:
     if not reader_of(decl).files:
         return {}
     if decl.reader == "given":
+        from dln.runtime.readers import handed  # late: few sets are handed over
+
         file = handed.as_file(decl)
         return {} if decl.override is None else {decl.override: [file_of(file)]}
     if decl.reader == "images":
@@ -114,6 +107,8 @@ def origin(decl: DataSource, spec: FieldSpec, example: int, element: int) -> str
     if decl.reader != "table":
         return ""
     column = spec.cells[element] if element < len(spec.cells) else -1
+    from dln.runtime.readers.tables import place_of  # late: few sets are tables
+
     place = place_of(decl, example)
     return f"{place}, column {column + 1}" if place and column >= 0 else place
 
@@ -233,6 +228,51 @@ def _synthetic_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDAr
     return {name: cut(a, stretch) for name, a in synthetic.read(decl).items()}
 
 
+# ---- tables ------------------------------------------------------------------------------------
+
+ASKED = ("head", "look", "classes", "mean", "fill", "apart")
+"""What the compiler asks of a table beside what a spec says."""
+
+
+def _table_probe(decl: DataSource) -> Schema:
+    from dln.runtime.readers import tables  # late: few sets are tables
+
+    return tables.table_probe(decl)
+
+
+def _table_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
+    from dln.runtime.readers import tables  # late: few sets are tables
+
+    return tables.table_read(decl, stretch)
+
+
+def _rows_probe(decl: DataSource) -> Schema:
+    from dln.runtime.readers import tables  # late: few sets are tables
+
+    return tables.rows_probe(decl)
+
+
+def _rows_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
+    from dln.runtime.readers import tables  # late: few sets are tables
+
+    return tables.rows_read(decl, stretch)
+
+
+# ---- what is handed over -----------------------------------------------------------------------
+
+
+def _given_probe(decl: DataSource) -> Schema:
+    from dln.runtime.readers import handed  # late: few sets are handed over
+
+    return handed.probe(decl)
+
+
+def _given_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray[Any]]:
+    from dln.runtime.readers import handed  # late: few sets are handed over
+
+    return handed.read(decl, stretch)
+
+
 # ---- npz ---------------------------------------------------------------------------------------
 
 
@@ -282,13 +322,13 @@ def _arrays_read(decl: DataSource, stretch: Stretch | None) -> dict[str, NDArray
 
 
 READERS: dict[str, Reader] = {
-    "given": Reader(handed.probe, handed.read, files=True, parameters=True),
+    "given": Reader(_given_probe, _given_read, files=True, parameters=True),
     "idx": Reader(idx_probe, idx_read, files=True),
     "images": Reader(_images_probe, _images_read, files=True, parameters=True),
     "npz": Reader(_npz_probe, _npz_read, files=True, rows=_npz_rows),
-    "rows": Reader(rows_probe, rows_read),
+    "rows": Reader(_rows_probe, _rows_read),
     "safetensors": Reader(_arrays_probe, _arrays_read, files=True),  # of `load`, not of a data set
     "synthetic": Reader(_synthetic_probe, _synthetic_read, parameters=True),
-    "table": Reader(table_probe, table_read, files=True, asked=ASKED),
+    "table": Reader(_table_probe, _table_read, files=True, asked=ASKED),
     "text": Reader(_text_probe, _text_read, files=True),
 }

@@ -28,8 +28,6 @@ from dln.runtime.readers.table.joined import JoinedTable, table_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ASKED = ("head", "look", "classes", "mean", "fill", "apart")
-"""What the compiler says of a table beside what `set` says."""
 LISTED = 6  # words that a message lists
 
 
