@@ -237,6 +237,7 @@ class Session:
             tuple(phases), given.get("epochs"), given.get("limit"), bool(given.get("rundir")),
             frozenset(self.keep_before),
             given=counted(handed), stay=staying(handed),
+            ranks=self.ranks.count if self.device.name == "numpy" else 1,
         )  # fmt: skip
         free = self.device.memory_available() if self.device.name == "numpy" else None
         refuse(self.plan, asked, replace(self.bounds, free=free))

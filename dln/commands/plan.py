@@ -110,7 +110,11 @@ def _in_ranks(
     made = compiled(terminal, name, wiring.divided(loaded(name, given), given, ranks))
     found = wiring.foreseen(made, ranks, link)
     terminal.result(wiring.told(found, link))
-    terminal.data({"spec": made.spec.name, "ranks": ranks, **wiring.data(found, link)})
+    peak = foreseen(made, select(made.spec, given), given, ranks)
+    terminal.result(f"\na rank takes {said(peak.bytes)} of memory at its peak: {peak.what}")
+    memory = {"bytes": peak.bytes, "when": peak.what}
+    told = {"spec": made.spec.name, "ranks": ranks, "memory": memory}
+    terminal.data({**told, **wiring.data(found, link)})
     return 0
 
 

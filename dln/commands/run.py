@@ -97,7 +97,7 @@ def run(terminal: Terminal, name: str | None, given: Settings, ranks: Ranks | No
     refuse_uncut(compiled.plan, selection.names)
     if before is not None:
         differences.refuse_spec(before, spec, compiled, selection.names)
-    foreseen(compiled, selection, given)
+    foreseen(compiled, selection, given, ranks.count)
     session = opened(compiled, given.seed, ranks=ranks)
     same_plan(session.state)
     origin = beginning.taken(terminal, session, given.begun)

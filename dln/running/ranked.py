@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -22,6 +23,8 @@ def in_ranks(terminal: Terminal, work: Callable[[Mpi], int]) -> int:
         signal.signal(each, signal.getsignal(signal.SIGTERM))
     ranks = opened(os.environ, terminal.say, read_flags().direct)
     terminal.silent = ranks.index > 0
+    if ranks.index == 1:  # who speaks where the first one cannot
+        ranks.aside = partial(print, file=sys.stderr, flush=True)
     terminal.ending = partial(ended, ranks, lost=False)
     try:
         with ranks.together():

@@ -23,6 +23,14 @@ LEAST = 16 << 20  # bytes of a set from which on it is kept together: less is re
 Value = TypeVar("Value")
 
 
+def kept_together(plan: Plan, spec: DataSpec, ranks: int) -> bool:
+    """Whether so many ranks keep a set together: a large one that no program reads whole."""
+    if ranks == 1 or any(field.data == spec.name for field in plan.wholes):
+        return False
+    numbers = (sum(prod(f.shape) for f in some) for some in (spec.fields, spec.raw))
+    return spec.count * max(numbers) * 8 >= LEAST
+
+
 class Together:
     """How the ranks of a run keep its data sets. All that are asked for anything of a set that is
     `shared` are asked at once."""
@@ -31,7 +39,7 @@ class Together:
         self, ranks: Callable[[], Ranks], plan: Plan, measured: dict[str, Numbers], host: bool
     ) -> None:
         self._ranks, self._measured, self._host = ranks, measured, host
-        self._whole = {field.data for field in plan.wholes}
+        self._plan = plan
         self._machine: Machine | None = None
         self._alone = 0
 
@@ -42,10 +50,7 @@ class Together:
     def concerns(self, spec: DataSpec) -> bool:
         """Whether all ranks keep a set together: a large one that no program reads whole, in the
         memory of the machine itself."""
-        if self._ranks().count == 1 or not self._host or spec.name in self._whole:
-            return False
-        numbers = (sum(prod(f.shape) for f in some) for some in (spec.fields, spec.raw))
-        return spec.count * max(numbers) * 8 >= LEAST
+        return self._host and kept_together(self._plan, spec, self._ranks().count)
 
     def first(self, spec: DataSpec, make: Callable[[], Value]) -> Value:
         """What is known of all examples of a set, plain data or arrays of the host; where ranks

@@ -23,8 +23,10 @@ from dln.compiler.plan import (
     memory,
     scratch,
 )
+from dln.runtime.data.dealt import kept_together
 from dln.runtime.device.source_map import placed
 from dln.runtime.footprint.ledger import Item, Ledger
+from dln.runtime.readers.readers import by_rows
 from dln.runtime.readers.weights import mapped, weight
 
 CHUNK, STILL = 1000, 200  # examples turned into fields at a time, as `runtime.data.fields` does
@@ -38,7 +40,8 @@ class AskedRun:
     checkpoints are written; the phases of which arrays are kept for checks; whether tasks are
     carried out; the data sets, or parts, whose examples are given from Python, and how many those
     are, and which of them `stay` in their files; minibatches of another size
-    than the spec says, by phase; the bytes of what is still to be loaded to draw pictures."""
+    than the spec says, by phase; the bytes of what is still to be loaded to draw pictures; how many
+    `ranks` share out the run, of which the first one takes most."""
 
     phases: tuple[str, ...]
     epochs: int | None = None
@@ -50,6 +53,7 @@ class AskedRun:
     stay: frozenset[str] = frozenset()
     batch: Mapping[str, int] = field(default_factory=dict)
     drawing: int = 0
+    ranks: int = 1
 
 
 class RunWalk:
@@ -145,15 +149,24 @@ class RunWalk:
             return
         self._measures(spec)
         if not given:
-            self._read(spec, part, n)
+            self._read(spec, part, n, self.together(spec))
         if self.stays(data):
             self._chunks(ProgramKind.CLAIMS, spec, part, n)
         elif spec.drawn:
             self._drawn(spec, part, n)
         else:
             self._chunks(ProgramKind.CLAIMS, spec, part, n)
-            self.ledger.hold(*fields(spec, part, n, dtype))
+            self.ledger.hold(*self._share(spec, fields(spec, part, n, dtype)))
             self._chunks(ProgramKind.DATA, spec, part, n)
+
+    def together(self, spec: DataSpec) -> bool:
+        """Whether the ranks of a run keep a set together."""
+        return kept_together(self.plan, spec, self.asked.ranks)
+
+    def _share(self, spec: DataSpec, items: Iterable[Item]) -> Iterable[Item]:
+        """What a rank has of what all keep together."""
+        ranks = self.asked.ranks if self.together(spec) else 1
+        return (replace(item, bytes=-(-item.bytes // ranks)) for item in items)
 
     def stays(self, data: str) -> bool:
         """Whether the examples of a set stay in their files."""
@@ -174,8 +187,9 @@ class RunWalk:
                     self._read(owner, part, owner.parts[part].count)
                 self._chunks(ProgramKind.MEASURES, owner, part, owner.count, asked.name)
 
-    def _read(self, spec: DataSpec, part: str, n: int) -> None:
-        """As the reader reads it, whole or a stretch, which stays."""
+    def _read(self, spec: DataSpec, part: str, n: int, together: bool = False) -> None:
+        """As the reader reads it, whole or a stretch, which stays; of what ranks keep together it
+        is let go of, or never read whole."""
         asked, of_file = spec.parts[part], spec.stretch(part)
         stretch = None
         if of_file is None:
@@ -186,10 +200,14 @@ class RunWalk:
         if ("raw", spec.name, None) in self.known or not self.once("raw", spec.name, stretch):
             return
         with placed(self.plan.texts, spec.place):
+            if together and by_rows(spec.source, stretch) is not None:
+                return
             found = weight(spec, stretch)
         what = f"{spec.name} as it is read"
         self.ledger.moment(what, Item(what, found.peak, spec.place, "examples"))
-        self.ledger.hold(Item(f"{spec.name} as it was read", found.held, spec.place, "examples"))
+        if not together:
+            said = f"{spec.name} as it was read"
+            self.ledger.hold(Item(said, found.held, spec.place, "examples"))
 
     def _chunks(
         self, kind: ProgramKind, spec: DataSpec, part: str, n: int, at: str | None = None
@@ -212,7 +230,8 @@ class RunWalk:
         program = self.ready(ProgramKind.DATA.of(spec.name))
         each = sum(buffer_bytes(program, b, 1) for b in program.inputs)
         what = f"{spec.name}.{part}, of which fields are drawn"
-        self.ledger.hold(Item(what, each * n, spec.place, "examples"))
+        held = [Item(what, each * n, spec.place, "examples")]
+        self.ledger.hold(*self._share(spec, held))
         self._chunks(ProgramKind.CLAIMS, spec, part, n)
         few = min(n, CHUNK)
         self.passes(

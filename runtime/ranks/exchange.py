@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any, cast
 
@@ -37,7 +38,8 @@ Telling = Callable[[str], None]
 
 
 class Mpi:
-    """The ranks of a communicator of mpi4py. `tell` is told of ranks that are waited for.
+    """The ranks of a communicator of mpi4py. `tell` is told of ranks that are waited for, `aside`
+    where the first one, which would be heard, is stopped.
 
     Arrays of a GPU go as they are where `direct` says that this MPI takes them, else through the
     host. Making one, every method but `share`, and leaving are done by all ranks at once.
@@ -46,7 +48,7 @@ class Mpi:
     def __init__(self, comm: Any, tell: Telling | None = None, direct: bool = False) -> None:
         self._mpi, self._comm, self.direct = mpi(), comm.Dup(), direct
         self.index, self.count = int(comm.Get_rank()), int(comm.Get_size())
-        self.tell = tell or (lambda text: None)
+        self.tell = self.aside = tell or (lambda text: None)
         here = (os.uname().nodename, os.getpid())
         self._places: list[tuple[str, int]] = self._comm.allgather(here)
         self._ready: dict[Place, Exchange] = {}
@@ -231,8 +233,24 @@ class Mpi:
                 if not self._alive(i):
                     raise died(self.named(i))
             if silences and waiting and now - began > silences[0]:
-                names = ", ".join(map(self.named, waiting))
-                self.tell(f"waiting for {names} for {silences.pop(0):.0f} s")
+                self._say(waiting, silences.pop(0))
+
+    def _say(self, waiting: Sequence[int], seconds: float) -> None:
+        """Say who is waited for. Where rank 0, which does so, is stopped itself, others do."""
+        stopped = {i for i in waiting if self._state(i) in ("T", "t")}
+        names = (self.named(i) + ", which is stopped," * (i in stopped) for i in waiting)
+        tell = self.aside if 0 in stopped else self.tell
+        tell(f"waiting for {', '.join(names)} for {seconds:.0f} s")
+
+    def _state(self, rank: int) -> str:
+        """The letter that the system has for what a process of this machine does; nothing where it
+        does not say."""
+        host, process = self._places[rank]
+        if host != self._places[self.index][0]:
+            return ""
+        with suppress(OSError):
+            return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        return ""
 
     def named(self, rank: int) -> str:
         """`rank 2 of 4 (process 123 on node7)`."""

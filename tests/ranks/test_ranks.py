@@ -45,6 +45,7 @@ WHY = "needs mpi4py and mpirun: pip install -e '.[dev]'"
 needs_mpi = pytest.mark.skipif(MPIRUN is None or find_spec("mpi4py") is None, reason=WHY)
 ALLOWED = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 SILENT = "waiting for rank 1 of 2 (there) for 0 s rank 1 of 2 (there) has died"
+STOPPED = "aside: waiting for rank 0 of 2 (there), which is stopped, for 0 s"
 LONG = NET.replace("30 updates", "4000 updates").replace(
     "  watch balanced", "  checkpoint every 100 updates\n  watch balanced"
 )
@@ -106,7 +107,7 @@ def test_ranks_have_the_bits_of_one_process(
             assert mine.pop("on device") == "1 of 4"
             updates.add(mine.pop("timed"))
             told = re.sub(r"process \d+ on \S+?(?=\))", "there", mine.pop("silent"))
-            assert i or told == SILENT
+            assert told.startswith(STOPPED) if i else told == SILENT
         assert mine == {name: alone[name] for name in mine}
     assert len(updates) == (count == 2)
 
@@ -273,6 +274,21 @@ def test_a_plan_says_what_ranks_would_send(
     assert "--network 10us,10GB/s" in capsys.readouterr().err
     assert cli.carried_out([*words[:2], *words[4:]]) == 2
     assert "try: --mpi 8" in capsys.readouterr().err
+
+
+def test_a_rank_takes_its_share_of_large_data(tmp_path: Path, capsys: Any) -> None:
+    np.savez(tmp_path / "d.npz", x=np.zeros((70_000, 40), np.float32), y=np.arange(70_000) % 2)
+    (tmp_path / "net.dln").write_text(MAPPED.replace("x[2]", "x[40]").replace("= yes", "= no"))
+    taken = []
+    for ranks in ("1", "2", "4"):
+        words = ["plan", str(tmp_path / "net.dln"), "--mpi", ranks, "--shards", "4"]
+        assert cli.carried_out([*words, "--json"]) == 0
+        taken.append(json.loads(capsys.readouterr().out)["memory"]["bytes"])
+    data = 70_000 * (40 * 4 + 8)
+    assert taken[0] - taken[1] > 1.4 * data  # as it was read, and half
+    assert data / 6 < taken[1] - taken[2] < data / 3
+    assert cli.carried_out(words) == 0
+    assert "a rank takes " in capsys.readouterr().out
 
 
 def test_what_pays_is_found_by_halves() -> None:

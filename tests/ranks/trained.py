@@ -6,6 +6,8 @@ mlp rbm` trains two of the specs, and writes FILE.RANK.
 
 import json
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Iterable
 from hashlib import sha256
@@ -196,12 +198,17 @@ def timed(comm: Any) -> str:
 
 
 def silent(ranks: Any) -> list[str]:
-    """What the first rank says of another that does not answer, and of one that is not there."""
+    """What the first rank says of another that does not answer, and of one that is not there; what
+    that one says of the first where it is stopped."""
     said, there = list[str](), ranks._places[-1]
-    ranks.tell = said.append
+    ranks.tell, ranks.aside = said.append, lambda text: said.append(f"aside: {text}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exchange, "SILENT", (0.3,))
         sleep(0.7 * ranks.index)
+        ranks.agree(0)
+        if ranks.index == 0:
+            subprocess.Popen(["sh", "-c", f"sleep 0.9; kill -CONT {os.getpid()}"])
+            os.kill(os.getpid(), signal.SIGSTOP)
         ranks.agree(0)
         if ranks.index == 0:
             ranks._places[-1] = (there[0], DEAD)
