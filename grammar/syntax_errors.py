@@ -252,6 +252,9 @@ def _clause(f: Failure) -> Answer | None:
     possible = [word for word in words if f.takes(keywords[word])]
     if f.token.type != "NAME" or f.opened or not possible:
         return None
+    factor = f.before is not None and f.before.type == "NUMBER" and f.reading.following() == "LPAR"
+    if factor and reads(f, line := f.swapped(f"* {f.token.value}")):
+        return Problem("E119", mistakes.PRODUCT.message, f.span(), remedy=line), panic(f)
     listed = " or ".join(filter(None, [", ".join(possible[:-1]), possible[-1]]))
     word = f.token.value
     if first.value == "train" and word in (*mistakes.HOMES["train"].split(), "expect"):

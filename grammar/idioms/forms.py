@@ -119,6 +119,8 @@ HOLES = {
     "factored": r"[^\[\]\n#]*\b\d+[a-z][^\[\]\n#]*",
     "listing": r"[^{}:=\n#]+,[^{}:=\n#]*",
     "named": r"(?:logit|prob|binary|positive|real|class\([^()\n]*\))",
+    "untold": r"every\b[^\n=#]*",
+    "shared": r"[^\n#]*\d\s*(?:per ?cent|pct)\b[^\n#]*",
     "rowed": r"[^\[\];\n#]+;[^\[\]\n#]*",
     "reckoned": r"(?=\s*[-+*/^](?!>))",
     "put": r"<-|=",

@@ -119,6 +119,19 @@ def renamed(text: str, known: Collection[str]) -> str | None:
     return said if given <= set(known) else None
 
 
+PADDING = re.compile(r"(\bconv\w*\(\d+, (\d+)[^()]*?), \w+ = [\"']?(same|valid)[\"']?", re.I)
+
+
+def padded(text: str) -> str:
+    """`conv(32, 3, padding = same)`, with its border."""
+
+    def put(found: re.Match[str]) -> str:
+        same, size = found[3].casefold() == "same", int(found[2])
+        return f"{found[1]}, border = {size // 2}" if same and size % 2 else found[1]
+
+    return PADDING.sub(put, text)
+
+
 def arguments(text: str) -> list[str]:
     """The arguments of a call, cut at the commas that stand in no brackets or text."""
     parts, depth, quote = [""], 0, ""

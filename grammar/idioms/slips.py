@@ -175,8 +175,11 @@ def _watches(h: Holes) -> str | None:
     return "\n".join(f"watch {part}{tail}" for part in parts) if several else None
 
 
-def _kept(h: Holes) -> str:
-    """`checkpoint "best.ckpt" by error`."""
+def _kept(h: Holes) -> str | None:
+    """`checkpoint "best.ckpt" by error`; in a task what is kept is a value."""
+    if h["around"] != "train":
+        value = h.get("lrest", "").strip()
+        return f'emit {value} to "{h["text"]}"' if h["around"] == "task" and value else None
     said = f"{h.get('lrest', '')} {h['tail']}"
     by = re.search(r"\bby\s+(\w+)|\bevery\b.*", said)
     return (
@@ -226,6 +229,12 @@ def _swept(h: Holes) -> str:
     return f"sweep each_{h['f']} {{\n  vary {h['f']} in {h['lrest'].strip()}"
 
 
+def _shares(h: Holes) -> str:
+    """`split fit 80, test 20 percent`."""
+    bare = re.sub(r"\s*(?:per ?cent|pct)\b", "", h["shared"])
+    return "split " + re.sub(r"\b(\d+)\b(?!\])", lambda m: f"{int(m[1]) / 100:g}", bare)
+
+
 def _share(h: Holes) -> str:
     return f"* {h['percent'].rstrip('% ')}"
 
@@ -243,6 +252,9 @@ ROWS = tuple(
         ("E114", "^vary {rest}", _varied, "each constant that is varied has a line of its own"),
         ("E114", "^watch {rest}", _watches, "each watch has a line of its own"),
         ("E114", '^checkpoint|save|keep "{text}"{tail}', _kept, KEPT),
+        ("E114", '^save|write|store|dump {lrest} to|in|as "{text}"{tail}',
+         lambda h: _kept(h) if h["around"] == "task" else None,
+         "a task gives a value out with emit"),
         ("E114", '^checkpoint|save|keep {lrest} to|in|as "{text}"{tail}', _kept, KEPT),
         ("E114", "^until {f} {improves}", _better, "a phase waits for a watch with stalls"),
         ("E113", "lr|learning_rate = lambda {f}: {a}", _rate,
@@ -260,6 +272,13 @@ ROWS = tuple(
          "a sweep has a name, and says on a line of its own what it varies"),
         ("E117", "^block {lrest}] {named} {", "block {lrest}]: {named} {",
          "a domain stands behind a colon"),
+        ("E112", "{percent} *", lambda h: f"{h['percent'].rstrip('% ')} *",
+         "a share is a number: times 100 it is one in per cent"),
+        ("E114", "= if {q}: {r} else: {other}", "= {r} if {q} else {other}",
+         "a choice is written value first: a if test else b"),
+        ("E114", "^watch {f} {untold}", ": watch {f} = argmax(net(x)) != label {untold}",
+         "a watched value is an equation: its name, = and what it is"),
+        ("E114", "^split {shared}", _shares, "shares are written as numbers from 0 to 1"),
         ("E110", "^let {rest}", _lets, "each let has a line of its own"),
         ("E119", "raw.{f} {g}", "raw.{f}_{g}", "a column is one name, in which blanks are _"),
         ("E119", "^const {f} = {number} {g}{blank}", _unit, "a comment begins with #"),

@@ -181,7 +181,7 @@ class Translator(NamedTuple):
             if here and not here.startswith(ADVICE) and match.group() in text:
                 before, _, after = text.partition(match.group())
                 text = before + forms.bracketed(here, before, after) + after
-        return text
+        return names.padded(text)
 
     def parameter(self, text: str) -> str | None:
         """`W = np.random.randn(784, 10) * 0.01` as the parameter that it is meant to be."""

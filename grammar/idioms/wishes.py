@@ -13,7 +13,8 @@ LONG = re.compile(r"\bfor\s+(\d[\d_.]*|\w+)\s+(epoch|update|step)s?\b")
 TOTALS = re.compile(
     r"(?:n|num|nb|max|total|all|tot|number_of)?_?(epoch|update|step|iter\w*)s?", re.I
 )
-LOSSES = frozenset("loss cost objective criterion loss_value train_loss l j e err".split())
+LOSSES = frozenset("loss cost objective criterion loss_value train_loss l j err".split())
+COUNTERS = frozenset("t k i step iteration it".split())
 LONGEST = 60  # characters of a loss that is written out again
 
 
@@ -27,7 +28,24 @@ def around(span: Span) -> str:
 
 def in_phase(name: str, span: Span) -> str:
     """What is meant in a phase by a name that means nothing there."""
-    return length(name, span) or clock(name) or minimised(name, span)
+    after = span.source.text[span.stop :]
+    if name == "e" and (power := re.match(r"\s*\^\s*(\([^()]*\)|-?\w+)", after)) is not None:
+        return f"exp({power[1].strip('()')}), in place of {name}{power[0]}"
+    return length(name, span) or clock(name) or minimised(name, span) or found(name, span)
+
+
+FOUND = re.compile(
+    r"(?:y|p|z)?_?(?:hat|pred|preds|prediction|predictions|predicted|output|outputs|logits)|out"
+)
+
+
+def found(name: str, span: Span) -> str:
+    """What `y_hat` or `logits` is: the one net of the spec, of the field x."""
+    nets = re.findall(r"^let\s+(\w+)\s*=", span.source.text, re.MULTILINE)
+    there = [n for n in nets if re.search(rf"\bover\s[^\n]*\b{n}\b", around(span))]
+    if not FOUND.fullmatch(name.casefold()) or len(there) != 1:
+        return ""
+    return f"{there[0]}(x)"
 
 
 def length(name: str, span: Span) -> str:
@@ -95,7 +113,18 @@ def how_often(span: Span) -> tuple[str, ...]:
 
 def stands(name: str, span: Span) -> tuple[str, ...]:
     """How a name gets a meaning, by what stands around it."""
+    option = re.search(r"\bwith\s+\w+\([^\n]*$", span.source.text[: span.start])
+    if option is not None and name in COUNTERS and around(span):
+        return ("what counts in a phase is update, from 0, epoch, and progress, from 0 to 1",)
     of = re.search(r"(\w+)\[\s*$", span.source.text[: span.start])
     if of is not None and name in ("time", "T", "last", "end"):
         return (f"the last element of a sequence is last({of[1]})",)
     return as_index(name, span) or how_often(span) or divisor(name, span)
+
+
+def of_data(name: str, span: Span) -> str:
+    """`petal_length`, in a data set that is read from a file: a column of it."""
+    before = f"\n{span.source.text[: span.start]}"
+    head = before[before.rfind("\ndata ") :] if "\ndata " in before else ""
+    read = re.match(r"\ndata\s+\w+\s*=\s*(?:table|npz|rows|images)\(", head)
+    return f"raw.{name}" if read and "\n}" not in head and "=" in head.rpartition("\n")[2] else ""

@@ -108,13 +108,26 @@ def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
 
         if wished := wishes.in_phase(name, span):
             return wished
+    if meant is CALLED and (other := _same(name)) and scope.lookup(other):
+        return other
     for level, names in enumerate(_levels(scope)):
         fit = [k for k, to in names.items() if k[0] != "_" and meant.by(known(b, to))]
         hit = nearest(name, fit)
         if hit is not None and (level < LIBRARY or not _by_chance(name, hit)):
             found.append((slips(name.casefold(), hit.casefold()), level, hit))
     near = min(found)[2] if found else _cut_short(b, name, scope, meant)
+    if not near:
+        from dln.grammar.idioms import wishes  # late: most names are right
+
+        near = wishes.of_data(name, span)
     return near or _choices(b, span, scope, meant)
+
+
+def _same(name: str) -> str:
+    """What other tools call a function otherwise."""
+    from dln.grammar.idioms.names import OTHER  # late: most names are right
+
+    return OTHER.get(name.casefold(), "")
 
 
 def _cut_short(b: Build, name: str, scope: Scope, meant: Meant) -> str:

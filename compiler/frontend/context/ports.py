@@ -172,6 +172,15 @@ def fit(
         if span == port:
             _refuse_promise(b, node, wanted, span, text)
         _refuse_drawn(b, node, wanted, text, port)
+        if (
+            is_input(bare(node))
+            and port.source is b.source is span.source
+            and port.line != span.line
+        ):
+            said = next(iter(b.graph.spans.get(bare(node), ())), span)
+            notes += (Note(port, "takes this"),)
+            notes += (Note(said, "is declared here"),) if said.source is b.source else ()
+            facts = facts or ("one of the two says the wrong size",)
         _refuse_beside(b, node, wanted, span, text, beside)
         b.fail("E216", text, span, f"is {b.shown(node.type)}", notes, "", facts)
 

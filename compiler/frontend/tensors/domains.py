@@ -152,5 +152,17 @@ def _squashed_twice(b: Build, node: Node, span: Span, who: str) -> NoReturn:
     own = re.fullmatch(r"(softmax|sigmoid)\((.*)\)", span.text)
     if own is not None and inside == own[1]:
         b.fail("E310", message, span, does, made, own[2])
+    beside = re.match(r"\s*,\s*(\w+)\s*\)", span.source.text[span.stop :])
+    held = (d.fields[beside[1]] for d in b.data.sets.values() if beside and beside[1] in d.fields)
+    if (
+        beside is not None
+        and who == "cross_entropy"
+        and any(f.node.type.kind == "real" for f in held)
+    ):
+        start = span.source.text.rindex(who, 0, span.start)
+        whole = Span(span.source, start, span.stop + beside.end())
+        text = "cross_entropy is of a class: of a probability for each number it is another"
+        remedy = f"sum(binary_cross_entropy({broadcasting.whole_text(span.text)}, {beside[1]}))"
+        b.fail("E310", text, whole, "", made, remedy)
     instead = f", or use {other}, which takes a prob" if other and found == "prob" else ""
     b.fail("E310", message, span, does, made, f"drop {maker}{line}{instead}")

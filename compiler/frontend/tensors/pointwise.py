@@ -130,6 +130,15 @@ def _as_class(b: Build, node: Node, of: Domain, span: Span) -> Node:
     if own is None and remedy in span.source.line(span.line):  # what it is compared with
         remedy = ""
     label = f"is {b.shown(node.type)}: a number for each class" if scores else "is neither"
+    largest = re.fullmatch(r"max\((.*)\)", text)
+    if largest is not None and not node.type.example:
+        label, remedy = "is the largest number, not its place", f"argmax({largest[1]})"
+    before, after = span.source.text[: span.start], span.source.text[span.stop :]
+    inside = re.match(r"\s*([=!]=)\s*(\w+)\s*\)", after)
+    if scores and before.endswith(("argmax(", "argmin(")) and inside is not None:
+        whole = Span(span.source, span.start - len("argmax("), span.stop + inside.end())
+        said = f"{whole.text[:6]}({text}) {inside[1]} {inside[2]}"
+        b.fail("E311", "the place of the largest is compared, not each number", whole, "", (), said)
     text = "a class is compared with a class or a whole number"
     b.fail("E311", text, span, label, (), remedy)
 
