@@ -22,6 +22,7 @@ from dln.compiler.ir.op import Make, op_of, volume
 from dln.compiler.ir.ops.loop import body_of
 from dln.compiler.ir.sizes import BATCH_SIZE, POWERS, Size
 from dln.compiler.ir.structure import is_draw, is_item, is_reshape, is_scan, is_size, is_state
+from dln.compiler.lower.layout import around, examples_first, moved_last
 from dln.compiler.model import Model, Phase
 from dln.compiler.passes.needs import places_of
 from dln.compiler.passes.scan_bodies import inside
@@ -44,18 +45,19 @@ class CutRound:
 
 
 def rounds(
-    model: Model, ph: Phase, outputs: Mapping[Output, Node], reported: Container[Output] = ()
-) -> list[CutRound]:
+    model: Model, ph: Phase, outputs: Mapping[Output, Node], reported: Container[Output] = (),
+    rows: int = 0,
+) -> list[CutRound]:  # fmt: skip
     """The rounds of a step that leaves some outputs, of which a report alone reads those that are
-    `reported`. Raises `DlnError` E437, with the line, where examples meet in another way than in a
-    sum."""
+    `reported`; in a shard of so many `rows`, where known, maps are handed on as they lie. Raises
+    `DlnError` E437, with the line, where examples meet in another way than in a sum."""
     whole = optimise(part(model, outputs), WHOLE)
     if ph.carried and ph.batch is not None:
         whole = streamed(whole, ph.carried, ph.batch)
     try:
         written = rewrite(whole, apart)[0]
         meeting = ByExample(written, ancestors(written.outputs.values()))
-        return Cut(early(written, meeting.joined), reported).rounds()
+        return Cut(early(written, meeting.joined), reported, rows).rounds()
     except DlnError as error:
         facts = (f"{ph.name} is learned in {ph.shards} shards of each minibatch",)
         found = [Problem(p.code, p.message, p.span, "one sees what others are", facts=facts,
@@ -193,7 +195,7 @@ class Cut:
     `kept` under which name rows are handed to later rounds, `known` what joins leave. Those are
     `needed` of which not only a report is made."""
 
-    def __init__(self, graph: Graph, reported: Container[Output] = ()) -> None:
+    def __init__(self, graph: Graph, reported: Container[Output] = (), rows: int = 0) -> None:
         self.graph, self.nodes = graph, ancestors(graph.outputs.values())
         self.needed = set(ancestors(n for k, n in graph.outputs.items() if k not in reported))
         found = ByExample(graph, self.nodes)
@@ -206,6 +208,7 @@ class Cut:
         self.items: dict[Node, list[Node]] = {}
         for n in filter(is_item, self.nodes):
             self.items.setdefault(n.operands[0], []).append(n)
+        self.turned = around(graph, rows)  # which lie with their examples last, also handed on
         self.made: dict[Node, int] = {}  # rows by the round that works them out
         self.kept: dict[Node, SharedValue] = {}
         self.known: dict[Node, SharedValue] = {}
@@ -280,12 +283,18 @@ class Cut:
         """The graph of some outputs, with inputs in the place of what is given."""
         new, to, ends = Graph(), dict[Node, Node](), set(given)
         for n in ancestors(outputs.values(), lambda n: () if n in ends else n.operands):
-            if n in ends:
+            if n in ends and n in self.turned:
+                to[n] = examples_first(Make(new), n.type, str(given[n]))
+            elif n in ends:
                 to[n] = new.add("input", (), n.type, name=str(given[n]), type=n.type)
             else:
                 to[n] = keep(new, n, tuple(to[o] for o in n.operands))
             new.mark(to[n], *self.graph.about(n))
         new.outputs = {k: to[n] for k, n in outputs.items()}
+        for n in self.turned.intersection(outputs.values(), self.kept):
+            key = value(str(self.kept[n]))
+            if key in outputs:
+                new.outputs[key] = moved_last(Make(new), to[n])
         return inside(placed)(new, None) if shard else new
 
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
+from dln.compiler.ir.graph import Graph, Node, ancestors, keep, rewrite
 from dln.compiler.ir.op import Make, op_of
-from dln.compiler.ir.structure import is_contraction, is_spread
+from dln.compiler.ir.structure import is_contraction, is_input, is_spread, is_transpose
+from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.lower.im2col import overlaps
 
 ENOUGH = 8
@@ -26,10 +27,11 @@ ENOUGH = 8
 
 def examples_last(graph: Graph, capacity: int) -> Graph:
     """The graph with the groups around its convolutions turned, for `capacity` examples."""
-    chosen = around_windows(graph) if capacity >= ENOUGH else set()
+    chosen = around(graph, capacity)
     if not chosen:
         return graph
     last: dict[Node, Node] = {}
+    left = set(graph.outputs.values())
 
     def rule(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
         make = Make(new, graph.spans.get(node, ()))
@@ -40,6 +42,12 @@ def examples_last(graph: Graph, capacity: int) -> Graph:
             made = worked_out(make, node, [put_last(make, o, last) for o in operands])
         elif len(operands) == 1 and operands[0] in last and closed(node):
             made = worked_out(make, node, [last[operands[0]]])
+        elif node in left and turned(node) and operands[0] in last:
+            return last[operands[0]]
+        elif handed(node):
+            given = keep(new, node, operands)
+            last[given] = operands[0]
+            return given
         else:
             return None
         if node not in chosen:
@@ -56,9 +64,14 @@ def examples_last(graph: Graph, capacity: int) -> Graph:
 # ---- which nodes -------------------------------------------------------------------------------
 
 
+def around(graph: Graph, capacity: int) -> set[Node]:
+    """The nodes of the groups that a contraction over windows reads or makes, and of those that
+    other programs give or are given with their examples last."""
+    return around_windows(graph) if capacity >= ENOUGH else set()
+
+
 def around_windows(graph: Graph) -> set[Node]:
-    """The nodes of the groups that a contraction over windows reads or makes."""
-    nodes = ancestors(graph.outputs.values())
+    nodes, left = ancestors(graph.outputs.values()), set(graph.outputs.values())
     group: dict[Node, Node] = {}
 
     def first(node: Node) -> Node:
@@ -73,11 +86,29 @@ def around_windows(graph: Graph) -> set[Node]:
         if is_contraction(node):
             if any(map(overlaps, node.operands)):
                 wound += (node, *node.operands)
+        elif node in left and turned(node):
+            wound += node.operands
         elif node in free:
+            wound += (node,) if any(map(handed, node.operands)) else ()
             for operand in free.intersection(node.operands):
                 group[first(operand)] = first(node)
     chosen = {first(n) for n in wound if n in free}
     return {n for n in free if first(n) in chosen}
+
+
+def turned(node: Node) -> bool:
+    """Whether a node is another one with its examples last."""
+    shape = node.type.shape
+    return is_transpose(node) and node["perm"] == moved(len(shape)) and bool(shape[-1].terms)
+
+
+def handed(node: Node) -> bool:
+    """Whether a node is what a program is given with its examples last."""
+    shape = node.type.shape
+    back = is_transpose(node) and moved(len(shape)) == tuple(
+        map(node["perm"].index, range(len(shape)))
+    )
+    return back and is_input(node.operands[0]) and bool(shape[0].terms)
 
 
 def movable(node: Node) -> bool:
@@ -113,9 +144,26 @@ def put_last(m: Make, node: Node, last: dict[Node, Node]) -> Node:
     rank = len(node.type.shape)
     if node in last or rank < 2 or not node.type.shape[0].terms:
         return last.get(node, node)
-    moved = m("transpose", node, perm=(*range(1, rank), 0))
-    last[node] = m("copy", moved)
+    last[node] = m("copy", moved_last(m, node))
     return last[node]
+
+
+def moved(rank: int) -> tuple[int, ...]:
+    """The order of axes that has the first one last."""
+    return (*range(1, rank), 0)
+
+
+def moved_last(m: Make, node: Node) -> Node:
+    """A node with its first axis last, as it lies."""
+    return m("transpose", node, perm=moved(len(node.type.shape)))
+
+
+def examples_first(m: Make, type: TensorType, name: str) -> Node:
+    """A value of a type that a program is given by a name, with its examples last."""
+    shape, rank = type.shape, len(type.shape)
+    held = type.like(shape=(*shape[1:], shape[0]), running=())
+    given = m("input", name=name, type=held)
+    return m.running(m("transpose", given, perm=(rank - 1, *range(rank - 1))), type)
 
 
 def worked_out(m: Make, node: Node, operands: Sequence[Node]) -> Node:

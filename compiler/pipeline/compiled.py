@@ -13,7 +13,7 @@ from dln.compiler.lower.targets import TARGETS, Target
 from dln.compiler.model import Model
 from dln.compiler.pausing import uncollected
 from dln.compiler.pipeline import specs
-from dln.compiler.pipeline.recipes import Recipe, common_dtype, recipes
+from dln.compiler.pipeline.recipes import Cutting, Recipe, common_dtype, recipes
 from dln.compiler.plan import Plan, Program, ProgramTable
 from dln.compiler.schema.keys import Output
 from dln.compiler.schema.tables import DTYPE, DTYPES
@@ -37,7 +37,8 @@ def compile_model(
             remedy = nearest(said, known) or f"one of {', '.join(known)}"
             raise Fault(f"there is no {what} {said}", remedy, code)
     uncut, asked = dict[str, DlnError](), in_shards(model, shards)
-    made = recipes(asked, dtype, None if shards is None else uncut)
+    cutting = Cutting(None if shards is None else uncut, TARGETS[target].examples_last)
+    made = recipes(asked, dtype, cutting)
     wanted = {str(key): recipe for key, recipe in made.items()}
     whole = {k: model.phases[k].changed(shards=None) for k in uncut}  # until one is to be run
     model = asked.changed(phases={**asked.phases, **whole})

@@ -45,14 +45,23 @@ class Recipe:
     begun: Graph | None = None
 
 
+@dataclass(frozen=True)
+class Cutting:
+    """How phases are cut into shards. Why one cannot be cut is left in `uncut`, by its name. Shards
+    may hand on maps with their examples `last`."""
+
+    uncut: dict[str, DlnError] | None = None
+    last: bool = True
+
+
 Made: TypeAlias = Iterator[tuple[ProgramKey, Recipe]]
 
 
 def recipes(
-    model: Model, dtype: str | None = None, uncut: dict[str, DlnError] | None = None
+    model: Model, dtype: str | None = None, cutting: Cutting | None = None
 ) -> dict[ProgramKey, Recipe]:
-    """What each program of a model is made of. `dtype` overrides what the phases say. Why a phase
-    cannot be cut into shards is left in `uncut`, by its name; else raises `DlnError` E437."""
+    """What each program of a model is made of. `dtype` overrides what the phases say. Raises
+    `DlnError` E437 where a phase cannot be cut into shards and `cutting` does not take note."""
     base = dtype or common_dtype(model)
     # First values of parameters: worked out in double precision, in whichever they are asked.
     params = {k: v.init for k, v in model.params.items() if v.init is not None and not v.checks}
@@ -61,7 +70,7 @@ def recipes(
     for data in model.data.values():
         found |= of_data(data)
     for ph in model.phases.values():
-        found |= of_phase(model, ph, dtype or ph.dtype or base, uncut)
+        found |= of_phase(model, ph, dtype or ph.dtype or base, cutting or Cutting())
     for a in model.functions.applied.values():
         found |= of_instance(a, base)
     for t in model.tasks.values():
@@ -121,11 +130,11 @@ def claimed(data: DataSet) -> dict[str, FieldOf]:
 # ---- of phases ---------------------------------------------------------------------------------
 
 
-def of_phase(model: Model, ph: Phase, dtype: str, uncut: dict[str, DlnError] | None = None) -> Made:
+def of_phase(model: Model, ph: Phase, dtype: str, cutting: Cutting) -> Made:
     """An update, what is asked of its loss, what begins, ends and keeps the phase, watches."""
     name, batch = ph.name, batch_of(model, ph)
     slopes, lines = gradients(model, ph), list(learned_lines(model, ph))
-    yield from of_steps(model, ph, slopes, dtype, uncut)
+    yield from of_steps(model, ph, slopes, dtype, cutting)
     if lines:
         losses = {value("loss"): added(model, list(dict.fromkeys(ph.objectives)))}
         losses |= {value(key): o for (key, *_), o in zip(lines, ph.objectives, strict=True)}
@@ -167,7 +176,7 @@ def of_phase(model: Model, ph: Phase, dtype: str, uncut: dict[str, DlnError] | N
 
 def of_steps(
     model: Model, ph: Phase, slopes: Mapping[str, Node], dtype: str,
-    uncut: dict[str, DlnError] | None,
+    cutting: Cutting,
 ) -> Made:  # fmt: skip
     """The update of each turn, undivided and cut into shards."""
     name, batch = ph.name, batch_of(model, ph)
@@ -188,20 +197,21 @@ def of_steps(
     if ph.shards is not None:
         try:
             yield from [made for i, step in enumerate(steps.values())
-                        for made in of_shards(model, ph, i, step)]  # fmt: skip
+                        for made in of_shards(model, ph, i, step, cutting.last)]  # fmt: skip
         except DlnError as error:
-            if uncut is None:
+            if cutting.uncut is None:
                 raise
-            uncut[name] = error
+            cutting.uncut[name] = error
 
 
-def of_shards(model: Model, ph: Phase, turn: int, step: Recipe) -> Made:
+def of_shards(model: Model, ph: Phase, turn: int, step: Recipe, last: bool) -> Made:
     """The rounds of an update in shards, which does what a `step` does. Raises `DlnError` E437
     where it cannot be cut."""
-    count, batch = ph.shards or 1, step.capacity
-    for i, each in enumerate(rounds_of_shards(model, ph, step.outputs, step.reported)):
+    batch, rows = step.capacity, -(-step.capacity // (ph.shards or 1))
+    found = rounds_of_shards(model, ph, step.outputs, step.reported, rows if last else 0)
+    for i, each in enumerate(found):
         for kind, graph, n in (
-            (ProgramKind.SHARD, each.shard, -(-batch // count)),
+            (ProgramKind.SHARD, each.shard, rows),
             (ProgramKind.JOIN, each.join, batch),
         ):
             if graph is not None:

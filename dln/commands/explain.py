@@ -9,7 +9,7 @@ import click
 
 from dln.compiler.ir.graph import Graph
 from dln.compiler.passes.rewriting import Log
-from dln.compiler.pipeline import in_shards, recipes
+from dln.compiler.pipeline import Cutting, in_shards, recipes
 from dln.compiler.plan import PARTS, Program, SharedValue, at, buffer_bytes
 from dln.compiler.stages import APART, STAGES, optimise, part
 from dln.grammar.diagnostics import clean
@@ -60,7 +60,9 @@ def firings(
                      for f in log if only in (None, stage))  # fmt: skip
 
     model = in_shards(compiled.spec.model, shards)
-    recipe = next(found for key, found in recipes(model, uncut={}).items() if str(key) == name)
+    recipe = next(
+        found for key, found in recipes(model, cutting=Cutting({})).items() if str(key) == name
+    )
     if recipe.begun is not None:
         optimise(recipe.begun, APART, seen)
     else:

@@ -162,6 +162,30 @@ def test_a_batch_norm_is_that_of_the_whole_minibatch(shards: int) -> None:
     assert differs(DATA + NORMED, shards) < 1e-14
 
 
+MAPS = """
+block net(x[n]) -> z[3]: logit {
+  a = reshape(outer(x, x), [1, 3, 3]) -> conv(2, 3, border = 1) -> batch_norm_maps() -> relu
+  z = a -> conv(2, 2) -> batch_norm_maps() -> flatten -> dense(3)
+}
+let f = net()
+train fit on d batch 20 for 2 epochs {
+  minimize cross_entropy(f(x), label) over f with momentum(lr = 0.1)
+}
+"""
+
+
+def test_maps_are_handed_on_as_they_lie() -> None:
+    """With their examples innermost, from round to round, and in short minibatches too."""
+    spec = dln.load(DATA + MAPS)
+    made = [spec.compile(dtype="float64", shards=n).session(seed=1) for n in (1, 2)]
+    one, cut = (trained(session, 4) for session in made)
+    assert apart(one, cut) < 1e-14
+    names = [name for name in cut.plan.programs if name.startswith("shard")]
+    shards = [cut.plan.programs[name] for name in names]
+    rows = [b for p in shards for b in p.buffers if b.key.startswith("rows") and len(b.shape) == 4]
+    assert rows and all(b.shape[-1] == (0, 1) for b in rows)
+
+
 def test_every_kind_of_step_can_be_cut() -> None:
     assert differs(DATA + DRAWN, 3) < 1e-14
 
