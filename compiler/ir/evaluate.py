@@ -43,7 +43,9 @@ def evaluate(
 
     size = partial(number_of, found=found)
     values: dict[Node, Array] = {}
-    for node in nodes:
+    last = {o: i for i, node in enumerate(nodes) for o in node.operands}
+    last |= dict.fromkeys(outputs.values(), len(nodes))
+    for i, node in enumerate(nodes):
         value = given(np, node, env, real) if op_of(node).key else None
         shape = tuple(size(s) for s in node.type.shape)
         if value is None:
@@ -53,6 +55,9 @@ def evaluate(
         if value.shape != shape:
             raise Fault(f"{node!r} has shape {shape}, its value has {value.shape}")
         values[node] = value
+        for operand in node.operands:  # what nobody reads any more takes no memory
+            if last[operand] == i:
+                values.pop(operand, None)
     return {name: values[node] for name, node in outputs.items()}
 
 

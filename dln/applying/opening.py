@@ -48,7 +48,7 @@ def opened(
     E541, E548 or E577, those of reading a spec, and of a device that there is not."""
     try:
         folder = Path(arguments.path("the run", run, "runs/mlp-1"))
-        if folder.is_file() and folder.parent.name == "checkpoints":
+        if os.path.isfile(folder) and folder.parent.name == "checkpoints":
             folder, which = folder.parent.parent, str(folder)
         found = read_run(folder)
         if found.state == "damaged":

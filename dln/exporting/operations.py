@@ -14,7 +14,7 @@ from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import number
 from dln.exporting import loops, moves, products, windows
 from dln.exporting.writing import OnnxValue, OnnxWriter, Row, value_of
-from dln.grammar.diagnostics import Fault
+from dln.grammar.diagnostics import DlnError, Problem
 
 PLACES = 48  # of a quadrature, by which an integral is right in all digits
 
@@ -201,8 +201,8 @@ def refused(what: str) -> Row:
     def row(w: OnnxWriter, node: Node) -> OnnxValue:
         spans = w.graph.spans.get(node, ())
         text = f"a model of ONNX cannot hold {what}"
-        remedy = "give it as a port of the block"
-        raise Fault(text, remedy, "E610").at(spans[0] if spans else None)
+        fact = "what is given as a port of the block is an input of the model"
+        raise DlnError([Problem("E610", text, spans[0] if spans else None, facts=(fact,))])
 
     return row
 

@@ -7,6 +7,7 @@ out. Faults: E548 a folder that holds no run.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -94,14 +95,15 @@ class RecordedRun:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder holds what is left of a run."""
-    return (folder / LOG).is_file() or (folder / MANIFEST).is_file()
+    return os.path.isfile(folder / LOG) or os.path.isfile(folder / MANIFEST)
 
 
 def read_run(folder: Path) -> RecordedRun:
     """A run by its directory. Raises `Fault` E548 where it holds none."""
     if not is_run(folder):
-        why = "there is no such folder" if not folder.exists() else "there is no log.jsonl in it"
-        raise _foreign(folder, "it is a sweep" if (folder / SWEEP).is_file() else why)
+        there = os.path.exists(folder)  # False of a name that no folder can have
+        why = "there is no log.jsonl in it" if there else "there is no such folder"
+        raise _foreign(folder, "it is a sweep" if os.path.isfile(folder / SWEEP) else why)
     rundir, wrong = RunDirectory(folder), list[str]()
     records = _records(rundir, wrong)
     if records and not any(r.get("event") in EVENTS for r in records):

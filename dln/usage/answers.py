@@ -134,6 +134,8 @@ def no_command(line: CommandLine, word: str) -> tuple[str, str]:
     """A spec in place of a command, another tool's word, or a slip."""
     at = line.words.index(word)
     if is_spec(word) or word.endswith(".dln"):
+        if (behind := line.words[at + 1 : at + 2]) and behind[0] in line.commands:  # `h.dln run`
+            return f"the command stands first: {behind[0]}", line.with_(at, 2, behind[0], word)
         return f"what shall be done with {cut(word)}?", line.with_(at, 1, "run", word)
     spoken = [w for words in COMMANDS.values() for w in words.split()]
     found = word if word in spoken else nearest(word, [*line.commands, *spoken])

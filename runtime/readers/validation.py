@@ -260,10 +260,16 @@ def _shown(value: float) -> str:
 
 
 def _remedy(spec: FieldSpec, array: Array) -> str:
-    """The commonest slips: bytes where probabilities are expected, classes counted from 1."""
+    """The commonest slips: bytes where probabilities are expected, classes counted from 1 or from
+    below 0."""
     least, most = array.min(), array.max()
     if spec.domain == "prob" and least >= 0 and 1 < most <= 255 and _whole(array).all():
         return f"{spec.name} / 255"
     if spec.domain == "class" and least >= 1 and most == spec.classes and _whole(array).all():
         return f"{spec.name} - 1, if classes are counted from 1"
+    if spec.domain == "class" and least < 0 and _whole(array).all() and spec.classes:
+        if spec.classes == 2 and set(array.reshape(-1).tolist()) <= {-1, 1}:
+            return f"({spec.name} + 1) / 2, if classes are -1 and 1"
+        if most - least < spec.classes:
+            return f"{spec.name} + {-least:g}, if classes are counted from {least:g}"
     return ""

@@ -123,6 +123,10 @@ def test_whole_numbers_can_be_shifted(tmp_path: Path, reader: str) -> None:
     code, said, remedy = problem(lambda: held(spec(tmp_path, text % raw + TRAIN % 3)))
     assert code == "E554" and "has 3, expected a class" in said
     assert remedy == f"{raw} - 1, if classes are counted from 1"
+    text = labelled(tmp_path, reader, [-1, 1, 0])
+    remedy = problem(lambda: held(spec(tmp_path, text % raw + TRAIN % 3)))[2]
+    assert remedy == f"{raw} + 1, if classes are counted from -1"
+    text = labelled(tmp_path, reader, [3, 1, 2])
     found = spec(tmp_path, text % f"({raw} - 1) / 2" + TRAIN % 3)
     assert "has 0.5, expected a class, 0 to 2" in problem(lambda: held(found))[1]
 
@@ -294,7 +298,7 @@ def test_drawn_sets_leave_whole_classes(tmp_path: Path) -> None:
     assert part.fields(np.arange(8), 0.0)["c"].tolist() == list(range(8))
 
 
-@pytest.mark.parametrize("labels", [[0.5, 1.7], [0, 3], [-1, 0], [np.inf, 0], [np.nan, 0]])
+@pytest.mark.parametrize("labels", [[0.5, 1.7], [0, 3], [-1, 2], [np.inf, 0], [np.nan, 0]])
 def test_python_says_the_same(tmp_path: Path, labels: list[float]) -> None:
     """A file, arrays for a training, for a step and for a gradient."""
     (found,) = answers(tmp_path, np.zeros((2, 2)), labels)

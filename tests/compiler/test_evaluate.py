@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -117,3 +118,17 @@ def test_pick_and_onehot_are_one_matter(make: Make) -> None:
     env = {("input", "x"): np.arange(12.0).reshape(4, 3), ("input", "l"): np.array([0, 2, 1, 0])}
     found = evaluate(make.graph, env)
     assert found["a"].tolist() == found["b"].tolist() == [0.0, 5.0, 7.0, 9.0]
+
+
+def test_what_nobody_reads_any_more_takes_no_memory(make: Make) -> None:
+    y = x = make("input", name="x", type=batch(1000))
+    for _ in range(40):
+        y = make("tanh", y)
+    make.graph.outputs = {"y": make.add(x, y)}
+    xs = np.ones((50, 1000))
+    tracemalloc.start()
+    found = evaluate(make.graph, {("input", "x"): xs})["y"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.shape == xs.shape
+    assert peak < 6 * xs.nbytes

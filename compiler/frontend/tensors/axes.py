@@ -11,7 +11,7 @@ from dln.compiler.frontend.context.values import IndexVar
 from dln.compiler.frontend.tensors.pointwise import refuse_pairs
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.structure import is_input
+from dln.compiler.ir.structure import is_clock, is_input
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.schema.keys import RawInput
 from dln.grammar.diagnostics import Span
@@ -138,6 +138,9 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
         label = f"is a {broadcasting.domain_text(b, index.type.domain)}"
         choice = "where a condition holds is a choice: sum(x if x > 0 else 0)"
         facts = (choice,) if index.type.domain.name == "binary" or index.type.kind == "bool" else ()
+        if is_clock(index):
+            label = "is counted while a phase learns"
+            facts = (f"what changes with it is a choice: 0.1 if {span.text} < 10 else 0.01",)
         b.fail("E210", "an index must be a class or a whole number", span, label, facts=facts)
     index, has = absences.split(b, index, span)
     if has is not None:
