@@ -322,6 +322,8 @@ REWRITES = tuple(
         ("E114", "^train {f}: {lrest} {", lambda h: _phase({**h, "inside": h["lrest"], "tail": ""}),
          PHASE),
         ("E114", "^{declared} {rest}", _declared, DECLARED),
+        ("E114", "^minimize {lrest} on {x} over {tail}", "minimize {lrest} over {tail}",
+         "a phase learns from the data of its header; a watch looks at others: watch e = ... on d"),
         ("E114", "^minimize|minimise {lrest} with {f}{given}", _optimised, OPTIMISER),
         ("E114", "^minimize {lrest} {wrt} {cond} with {tail}",
          "minimize {lrest} over {cond} with {tail}", "what is changed stands behind over"),

@@ -110,7 +110,10 @@ def files_of(decl: DataSource, one: bool = False) -> list[Path]:
     names = [a for a in decl.args if isinstance(a, str)]
     if len(names) != len(decl.args) or not names or (one and len(names) > 1):
         wanted = 'one file name, as in "a.csv"' if one else "file names"
-        raise Fault(f"{decl.reader} takes {wanted}", code="E509")
+        listed = ", ".join(f'"{name}"' for name in names)
+        several = one and 1 < len(names) == len(decl.args)
+        remedy = f"{decl.reader}([{listed}]), where they hold the same columns" if several else ""
+        raise Fault(f"{decl.reader} takes {wanted}", remedy, "E509")
     return [locate(n, decl) for n in names]
 
 

@@ -24,7 +24,7 @@ from dln.compiler.frontend.context.build_context import (
     Value,
 )
 from dln.compiler.frontend.context.place import Poisoned
-from dln.compiler.frontend.context.size_places import field_elsewhere, in_optimiser
+from dln.compiler.frontend.context.size_places import field_elsewhere, known_elsewhere
 from dln.compiler.frontend.context.time_axis import step_before
 from dln.compiler.frontend.context.values import (
     CALLABLE,
@@ -204,7 +204,7 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
         and (told := _worked_out(b, name, scope) or _two(b, name, scope))
     ):
         return told
-    if told := in_optimiser(b, name, span):
+    if told := known_elsewhere(b, name, span):
         return told
     if re.match(rf"\s*{name}\s*:=", span.source.line(span.line)):
         return (f"what is kept from update to update is a state: state {name} = 0, above it",)

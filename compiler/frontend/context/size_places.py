@@ -204,8 +204,10 @@ def of_step(span: Span) -> tuple[tuple[Span, str], ...]:
     return ((Span(source, head.start(), span.stop + tail.end()), f"last({head[1]})"),)
 
 
-def in_optimiser(b: Build, name: str, span: Span) -> tuple[str, ...]:
-    """Where an optimiser has what only a phase knows."""
+def known_elsewhere(b: Build, name: str, span: Span) -> tuple[str, ...]:
+    """How many steps there are, and what an optimiser has of what only a phase knows."""
+    if name == "time" and span.source.text[: span.start].rstrip()[-1:] not in ("[", ","):
+        return ("how many steps there are is no number here; mean(time: x) is the mean over them",)
     body = b.calls[-1].body if b.calls else None
     if body is None or not body.holds(span) or not body.text.startswith("optimiser"):
         return ()

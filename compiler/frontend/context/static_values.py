@@ -40,12 +40,24 @@ def static(b: Build, expr: s.Syntax, scope: Scope, what: str) -> Value:
         value = b.resolve(value)
     _leave_unsaid(b, value)
     if isinstance(value, Node):
+        _refuse_list(b, expr)
         made = b.graph.spans.get(value, ())[:1]
         notes = tuple(Note(m, "is made here") for m in made if not overlap(m, expr.span))
         text = f"{what} must be known when the spec is read"
         label = f"{broadcasting.short(expr.span.text)} is a tensor"
         b.fail("E304", text, expr.span, label, notes, "use a const, a number or a size here")
     return value
+
+
+def _refuse_list(b: Build, expr: s.Syntax) -> None:
+    """A list that was given where the body of a block wants one number: `max_pool([2, 2])`."""
+    for name in dict.fromkeys(re.findall(r"[A-Za-z_]\w*", expr.span.text)):
+        given = b.calls[-1].argument(expr.span, name) if b.calls else None
+        if given is not None and isinstance(given.value, list):
+            same = len(set(map(str, given.value))) == 1
+            text = f"{name} of {given.call} is one number"
+            remedy = str(given.value[0]) if same else ""
+            b.fail("E304", text, given.span, "is a list", remedy=remedy)
 
 
 def _leave_unsaid(b: Build, value: Value) -> None:

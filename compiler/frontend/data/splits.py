@@ -51,6 +51,10 @@ def _asked(b: Build, part: s.Part, scope: Scope) -> AskedPart:
             b.fail("E424", text, part.folds.span, f"is {many}", remedy="5")
         return AskedPart(part.name, folds=many)
     assert part.size is not None
+    if isinstance(part.size, s.Index):
+        text = "a part is a number of examples, or a fraction below 1"
+        facts = ("stretches follow in the order of the file: split fit 20, valid 10",)
+        b.fail("E351", text, part.size.span, "is a stretch", facts=facts)
     size = static(b, part.size, scope, "the size of a part")
     if not isinstance(size, int | float) or size <= 0 or (size > 1 and size % 1):
         text = "a part is a number of examples, or a fraction below 1"

@@ -56,6 +56,8 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
     _refuse_phase(b, expr, body)
     fact = "a function is written before what it is of, f(x); one that there is not is a line of fn"
     facts = (fact,) if isinstance(body, Node) else ()
+    if (asked := unnamed.own_name(b, expr)) and isinstance(body, Node):
+        facts = (asked,)
     if expr.body.span.text == "raw" and isinstance(body, Node):
         text, facts = (
             "raw has columns here, which are counted from 0",

@@ -146,6 +146,9 @@ def _function_where_meant(
             takes = ", ".join(p.name for p in example.syntax.ports)
             line = f"fn first({takes}) = {broadcasting.whole_text(at.text)}"
             remedy = f"{line}, on a line of its own, and {option.name} = first"
+        if (call := re.fullmatch(r"(\w+)\(.*\)", at.text)) is not None:
+            fact = f"{call[1]} alone is the function; one with other numbers is a fn of your own"
+            b.fail("E324", text, at, label, facts=(fact,))
     if isinstance(value, str) and value.casefold() in ("same", "valid"):
         from dln.grammar.idioms.names import PADDED  # late: what is given is mostly right
 

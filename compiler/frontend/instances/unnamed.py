@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dln.compiler.frontend.context.build_context import Instance, Value
+from dln.compiler.frontend.context.build_context import Build, Instance, Value
 from dln.compiler.frontend.context.values import DataValue
 from dln.grammar import syntax as s
 
@@ -16,6 +16,17 @@ def parts_of(value: Value) -> tuple[str, ...]:
         return ()
     line = f"the layers of a line have no names; one of its own gives a name: h = {first.span.text}"
     return (f"{line}, then {value.path}.h",)
+
+
+def own_name(b: Build, expr: s.Attr) -> str:
+    """`h.c`, where a layer without a name has made h and works out c: who is asked for it."""
+    of = expr.body.span.text
+    for made in b.owned.instances.values():
+        if made.place.rpartition(".")[2] == of and made.last and expr.name in made.last.names:
+            given = ", ".join(p.name for p in made.definition.syntax.ports)
+            layer = f"let f = {made.name}(...), and {of} = f({given})"
+            return f"a layer that has a name is asked for its own: {layer}, then f.{expr.name}"
+    return ""
 
 
 def _first_layer(made: Instance) -> s.Flow | None:

@@ -149,6 +149,8 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
     if index.type.domain.size is None:
         _unbounded(b, index, size, span)
     text = "the class has another number of values"
+    if None not in (found := [b.number(size), b.number(index.type.domain.size)]):
+        text = f"picks one of {found[1]}, and there are {found[0]}"
     broadcasting.equal(b, size, index.type.domain.size, span, text)
     node = lengths.filled(b, node, (len(node.type.running) + axis,), 0.0, span)
     many, before = index.type.example, node.type.example[:axis]
