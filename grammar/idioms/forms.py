@@ -121,6 +121,7 @@ HOLES = {
     "named": r"(?:logit|prob|binary|positive|real|class\([^()\n]*\))",
     "untold": r"every\b[^\n=#]*",
     "shared": r"[^\n#]*\d\s*(?:per ?cent|pct)\b[^\n#]*",
+    "squared": r"\b(?P<edge>\d+)x(?P=edge)\b",
     "rowed": r"[^\[\];\n#]+;[^\[\]\n#]*",
     "reckoned": r"(?=\s*[-+*/^](?!>))",
     "put": r"<-|=",

@@ -356,6 +356,11 @@ PLACES = (
     ("mean({a}, time)", "mean(time: {a})", AXIS),
     ("sum({a}, time)", "sum(time: {a})", AXIS),
     ("~no_grad|inference_mode|eval_mode({a})", "{a}", "a watch moves nothing, and keeps nothing"),
+    (
+        "~count|count_params|num_params|n_params|nparams|number_of_parameters({a})",
+        "params({a})",
+        COUNTED,
+    ),
     ("{x}.summary|count_params|num_params|numel()", "params({x})", COUNTED),
     ("onehot|one_hot({a}, {b}{more})", "onehot({a})", "a class says itself how many there are"),
     ("onehot({a})", "{a}", "the class itself is meant here, not its row of 0 and 1"),

@@ -108,7 +108,9 @@ def _stalls(h: Holes) -> str:
 def _worded(h: Holes) -> str | None:
     """`a && !(b || c)`."""
     text = h["logic"]
-    if re.search(r"\|\|[^|]*\|\|\s*(?:$|[-+*/^)])", text):  # the length of a vector
+    if re.search(
+        r"\|\|[^|]*\|\|\s*(?:$|[-+*/^)<>=]|(?:every|on|over|with|within)\b)", text
+    ):  # the length of a vector
         return None
     if len(re.findall(r"&&|\|\||!(?!=)", text)) == 1:  # the mark alone is shown
         return None
@@ -279,6 +281,13 @@ ROWS = tuple(
         ("E114", "^watch {f} {untold}", ": watch {f} = argmax(net(x)) != label {untold}",
          "a watched value is an equation: its name, = and what it is"),
         ("E114", "^split {shared}", _shares, "shares are written as numbers from 0 to 1"),
+        ("E119", "{squared}", lambda h: h["squared"].split("x")[0].strip(),
+         "windows are square, and their size is one number"),
+        ("E114", "for {unit} {number}", "for {number} {unit}", "a time is a number and its unit"),
+        ("E114", "^train on {rest}", "train fit on {rest}", "train needs a name and its data"),
+        ("E114", "^minimize {lrest} batch|order|stream|seed {number}{blank}",
+         lambda h: f": train fit on mnist batch {h['number']} for 1 epoch {{",
+         "batch and duration of a phase stand in its first line"),
         ("E110", "^let {rest}", _lets, "each let has a line of its own"),
         ("E119", "raw.{f} {g}", "raw.{f}_{g}", "a column is one name, in which blanks are _"),
         ("E119", "^const {f} = {number} {g}{blank}", _unit, "a comment begins with #"),

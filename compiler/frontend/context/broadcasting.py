@@ -82,7 +82,7 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
         remedy = f"{whole_text(at.text)}({inside or '...'})"
         remedy += "" if inside else ", applied to what it is given"
         if not whole_text(at.text).isidentifier() and written.reckoned_with(at):
-            fact, remedy = f"layers are applied: x -> {whole_text(at.text)}", ""
+            fact, remedy = _layers(at), ""
             if at.source.text[at.stop :].lstrip().startswith("+"):
                 fact += "; one after another they are chain([f, g])"
         if at.source.text[at.stop :].lstrip().startswith("^"):
@@ -108,6 +108,13 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
             fact = f"its derivative is {slope or 'asked for by grad(e, x)'}"
     facts = (fact,) if fact else ()
     b.fail("E302", need, at, f"is {describe(value)}", remedy=remedy, facts=facts)
+
+
+def _layers(at: Span) -> str:
+    """How a layer is used that is reckoned with, `3 * dense(64)`."""
+    if many := re.search(r"\b(\d+)\s*\*\s*$", at.source.text[: at.start]):
+        return f"several of a kind are chain([for k in 1..{many[1]}: {whole_text(at.text)}])"
+    return f"layers are applied: x -> {whole_text(at.text)}"
 
 
 def _list_tensor(b: Build, value: Sequence[Value], span: Span, what: str) -> Node:

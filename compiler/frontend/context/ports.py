@@ -102,6 +102,7 @@ def _other_axes(
         label = "is drawn as one number"
         b.fail("E215", text, drawn, label, (Note(span, "is taken here"),), "", (fact,))
     notes = (Note(port, "the port"),) if port.source is span.source else ()
+    ways += _fields(b, node, wanted, span) if a_class and remedy else ()
     b.fail("E215", text, span, label, notes, remedy, facts, ways)
 
 
@@ -120,6 +121,16 @@ def _side(count: int | None) -> int:
     """How many rows a square picture of so many numbers has; 0 where there is none."""
     side = math.isqrt(count or 0)
     return side if side > 2 and side * side == count else 0
+
+
+def _fields(
+    b: Build, node: Node, wanted: Sequence[Size], span: Span
+) -> tuple[tuple[Span, str], ...]:
+    """The fields beside a class that have as many axes as are wanted: `x`, of an autoencoder."""
+    sets = [d for d in b.data.sets.values() if any(f.node is node for f in d.fields.values())]
+    fields = {f.name: f.node.type for d in sets for f in d.fields.values()}
+    fit = [k for k, t in fields.items() if t.kind == "real" and len(t.example) == len(wanted)]
+    return tuple((span, name) for name in fit)
 
 
 def _towards(b: Build, node: Node, wanted: Sequence[Size], given: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
@@ -46,6 +47,8 @@ def units_of(
             _refuse_port(b, made, takes[len(given) :], span, who)
         seen = ", ".join(g.name for g in made.groups if not g.hidden)
         free = f"{made.path}.free({seen}) is summed over the hidden units, and takes {seen} alone"
+        if re.match(r"\s*minimize\b", span.source.line(span.line)):
+            free = f"what is minimised is cd({made.path}, {seen}, k = 1)"
         facts = (free,) if who.endswith(".energy") and len(takes) > len(given) else ()
         b.fail("E322", f"{who} takes the group{many} {names} of {made.name}", span,
                f"is given {len(given)}", facts=facts)  # fmt: skip

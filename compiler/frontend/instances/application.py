@@ -134,6 +134,9 @@ def apply_instance(
             remedy = f"{CHOICES}{call[1]}.up{call[2]}, {call[1]}.free{call[2]}"
         both = f"{made.path}.down({made.path}.up({', '.join(a.text for _, a in given)}))"
         facts = (f"up gives the hidden units, {both} a reconstruction",)
+        if made.path.endswith("]") and call is not None and call[1] != made.path:  # in a chain
+            fact = "in a chain stands a function of it: fn up(x) = R.up(x), with let R = rbm(100)"
+            b.fail("E415", text, span, "applies it", facts=(fact,))
         head = span.source.text[: span.start]
         if call is not None and re.search(r"\b(cd|gibbs|log_likelihood)\(\s*$", head):
             inside = f"{call[1]}, {call[2][1:-1]}"

@@ -269,6 +269,16 @@ def _constant(name: str, known: Sequence[str]) -> str:
     return nearest(name, known) or f"{first}: what is varied is a const"
 
 
+def _meant(b: Build, name: str, known: Sequence[str]) -> str:
+    return _said_as(name, b.source.text, known) or _constant(name, known)
+
+
+def _said_as(name: str, text: str, known: Sequence[str]) -> str:
+    """The constant that a clause of a phase is said by: `size` of `batch size`."""
+    found = {word for word in re.findall(rf"\b{name}\s+([a-z]\w*)", text) if word in known}
+    return found.pop() if len(found) == 1 else ""
+
+
 def _varied(
     b: Build, line: s.Vary, scope: Scope, varied: dict[str, Span]
 ) -> list[dict[str, object]]:
@@ -283,7 +293,7 @@ def _varied(
             if found is not None and found.constant:  # it is one, and what it was given is refused
                 raise Poisoned
             known = [*b.built.constants, "seed"]
-            unknown(b, "constant", name, line.span, known, hint=partial(_constant, name, known))
+            unknown(b, "constant", name, line.span, known, hint=partial(_meant, b, name, known))
     rows = []
     values = listed(b, line.range, scope, "vary")
     for value in values:

@@ -197,6 +197,10 @@ def _cover(b: Build, size: Size, form: IndexForm, span: Span) -> None:
             _refuse_counted(b, span, label, notes)
         elif span.source is not b.source and whole is not None:
             text = _in_numbers(b, form, whole) or text
+            if whole in (1, 3) and re.search(r"\[\s*\d+\s*,\s*\d+\s*,\s*[13]\s*\]", b.source.text):
+                facts = (
+                    "maps stand first: an image of one map is [1, 28, 28], of colours [3, h, w]",
+                )
         b.fail("E217", text, span, label, notes, "", facts)
 
     def some() -> None:
