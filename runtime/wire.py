@@ -100,7 +100,9 @@ def wire(plan: Plan, spec: PhaseSpec, n: int, ranks: int, link: Link, most: Limi
 
     def computing(examples: int, own: int, ranks: int) -> float:
         rows = ceil(examples / shards)
-        parts = sum(seconds(s, rows, most, beside) for s, _ in rounds if s is not None and examples)
+        kept = (memory(s, rows)["value"] - sum_bytes(s) for s, _ in rounds if s is not None)
+        held = beside + own * sum(kept)  # rows for later rounds among them
+        parts = sum(seconds(s, rows, most, held) for s, _ in rounds if s is not None and examples)
         joins = sum(seconds(j, examples, most, beside) for _, j in rounds)
         mine = min(own, examples)
         return mine * parts + joins + added(ranks) + around(min(mine * rows, examples))
