@@ -97,7 +97,7 @@ def _worse(after: Sequence[Problem], before: set[tuple[str, str]], way: Way) -> 
 
 def _moved(after: Sequence[Problem], before: set[tuple[str, str]]) -> bool:
     """Whether sizes do not go together elsewhere now."""
-    return any(q.code in SIZED and _key(q) not in before for q in after)
+    return any(q.code in (*SIZED, "E217") and _key(q) not in before for q in after)
 
 
 def _at_change(q: Problem, way: Way) -> bool:

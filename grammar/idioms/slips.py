@@ -237,6 +237,12 @@ def _shares(h: Holes) -> str:
     return "split " + re.sub(r"\b(\d+)\b(?!\])", lambda m: f"{int(m[1]) / 100:g}", bare)
 
 
+def _to_file(h: Holes) -> str | None:
+    """`emit plot(a) "a.png"`."""
+    whole = h["lrest"].strip().endswith(")")
+    return f'emit {h["lrest"]} to "{h["text"]}"' if whole else None
+
+
 def _share(h: Holes) -> str:
     return f"* {h['percent'].rstrip('% ')}"
 
@@ -288,6 +294,13 @@ ROWS = tuple(
         ("E114", "^minimize {lrest} batch|order|stream|seed {number}{blank}",
          lambda h: f": train fit on mnist batch {h['number']} for 1 epoch {{",
          "batch and duration of a phase stand in its first line"),
+        ("E114", "^expect {cond} within {number} of {d}{blank}",
+         "expect {cond} == {d} within {number}",
+         "a tolerance is written within, behind what is expected"),
+        ("E114", "^vary {f} in ({listed}){blank}", "vary {f} in [{listed}]",
+         "what is varied stands in a list or a range"),
+        ("E114", '^emit {lrest} "{text}"{blank}', _to_file,
+         "the file that is written stands behind to"),
         ("E110", "^let {rest}", _lets, "each let has a line of its own"),
         ("E119", "raw.{f} {g}", "raw.{f}_{g}", "a column is one name, in which blanks are _"),
         ("E119", "^const {f} = {number} {g}{blank}", _unit, "a comment begins with #"),

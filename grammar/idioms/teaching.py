@@ -134,6 +134,9 @@ _MADE = re.compile(
 _VALUES = {"zeros": "0", "empty": "0", "ones": "1", "rand": "uniform(0, 1)"}
 
 
+OF_OTHERS = re.compile(r"(?<![\w.])[a-z]\w*(?![\w(.])")  # a name, of no library and no function
+
+
 class Translator(NamedTuple):
     """Writes what other tools call otherwise, in the names that are known here."""
 
@@ -188,6 +191,8 @@ class Translator(NamedTuple):
         line = re.fullmatch(r"\s*(param\s+)?(\w+)(\[[^\]]*\])?\s*=\s*(.*?)\s*(#.*)?", text)
         bare = _WRAPPED.sub(r"\1", line[4]) if line else ""
         made = _MADE.search(bare)
+        if line and made and OF_OTHERS.search(bare.replace(made.group(), "")):
+            return None
         if line is None or made is None or (bare, made[1]) == (line[4], made.group().split("(")[0]):
             return None
         if made[3]:
