@@ -184,9 +184,8 @@ def _choices(b: Build, span: Span, scope: Scope, meant: Meant) -> str:
     elif called or meant is CALLED:
         return ""
     else:
-        line = range(span.line, span.line + 1)
         own = next(_levels(scope)).items()
-        found = ((k, known(b, to)) for k, to in own if not _stands_in(to, line) or _is_index(b, to))
+        found = ((k, known(b, to)) for k, to in own if not _stands_in(to, span) or _is_index(b, to))
         fit = [k for k, v in found if meant.by(v) and not (isinstance(v, Node) and is_clock(v))]
     sure = meant in (OPTIMISER, DATA, MOVED, HAS_PARTS)
     fit = [k for k in dict.fromkeys(fit) if k[0] != "_" and k.isidentifier()]
@@ -279,9 +278,10 @@ def _is_block(value: Value | None, emitted: bool) -> bool:
     return not emitted and isinstance(value, BlockDef | Instance | Chain)
 
 
-def _stands_in(binding: Binding, lines: range) -> bool:
+def _stands_in(binding: Binding, at: Span) -> bool:
     """Whether a name is what the line at hand defines."""
-    return binding.span is not None and binding.span.line in lines
+    own = binding.span
+    return own is not None and own.source is at.source and own.line == at.line
 
 
 def _is_index(b: Build, binding: Binding) -> bool:

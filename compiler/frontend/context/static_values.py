@@ -44,6 +44,10 @@ def static(b: Build, expr: s.Syntax, scope: Scope, what: str) -> Value:
         made = b.graph.spans.get(value, ())[:1]
         notes = tuple(Note(m, "is made here") for m in made if not overlap(m, expr.span))
         text = f"{what} must be known when the spec is read"
+        if re.search(r"\bscan\s+\w+\s+in\s*$", expr.span.source.text[: expr.span.start]):
+            if "time" in value.type.running:
+                text = "a scan goes along all sequences in it, step by step"
+                b.fail("E304", text, expr.span, "is one of them", (), "time")
         label = f"{broadcasting.short(expr.span.text)} is a tensor"
         b.fail("E304", text, expr.span, label, notes, "use a const, a number or a size here")
     return value

@@ -148,6 +148,10 @@ def _index(b: Build, expr: s.Index, scope: Scope) -> Value:
         b.fail("E328", text, expr.span, "", (), f"{expr.body.id}({inside})")
     if not isinstance(body, Node):
         facts = unnamed.parts_of(body)
+        if isinstance(body, Instance) and not facts and isinstance(expr.body, s.Name):
+            given = ", ".join(p.name for p in body.definition.syntax.ports)
+            inside = ", ".join(i.span.text for i in expr.indices)
+            facts = (f"an entry of what it gives is {expr.body.id}({given})[{inside}]",)
         b.fail("E328", f"{values.describe(body)} cannot be indexed", expr.span, facts=facts)
     if is_clock(body) and len(expr.indices) == 1:
         return _report(b, body, expr, scope)
