@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cache, reduce
 from importlib import import_module
 from pathlib import Path
@@ -55,7 +54,7 @@ def tables(name: str, wrong: Wrong) -> Mapping[Any, Mapping[str, tuple[Rule, ...
             good = rule.apply(m, node)
             return None if good is None or good is node else wrong(m, node, good)
 
-        return replace(rule, apply=apply) if rule.name == name else rule
+        return rule.changed(apply=apply) if rule.name == name else rule
 
     return {
         module: {op: tuple(map(planted, rules)) for op, rules in module.TABLE.items()}

@@ -106,7 +106,7 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch: pytest.MonkeyPat
         "GAIN": 1e9,
         "PAIRS": 1,
         "STALL": 1e9,
-        "SPAN": 1e9,
+        "LOST": 1e9,
     }.items():
         monkeypatch.setattr(governor, name, value)
     monkeypatch.setattr(sharing, "STALL", 1e9)

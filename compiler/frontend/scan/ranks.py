@@ -94,8 +94,8 @@ class _Reading:
     def _index(self, e: s.Index, scope: Scope, given: Mapping[str, Axes]) -> Axes:
         taken, step = sum(not isinstance(i, s.Slice) for i in e.indices), self.scan.st.name
         own = e.body.id if isinstance(e.body, s.Name) and scope is self.scan.scope else ""
-        if own and any(isinstance(p, s.Name) and p.id == step for p in within(e.indices[0])):
-            taken -= 1  # the step
+        if own and _of_step(e.indices[0], step):
+            taken -= 1
         if own in self.scan.lines:
             whole = self.line(own)
         else:
@@ -118,6 +118,14 @@ class _Reading:
             return self.axes(taker.syntax.value, taker.scope, inner)
         finally:
             self.depth -= 1
+
+
+def _of_step(index: s.Syntax, step: str) -> bool:
+    """Whether an index is made of the step itself, as t and t - 1 are; `E[c[t]]` looks up what
+    stands there."""
+    parts = list(within(index))
+    looked_up = any(isinstance(part, s.Index | s.Call) for part in parts)
+    return not looked_up and any(isinstance(p, s.Name) and p.id == step for p in parts)
 
 
 def _most(found: Iterable[Axes]) -> Axes:

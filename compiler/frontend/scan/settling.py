@@ -21,9 +21,22 @@ ROUNDS = 6  # what is carried has its final type after two or three
 
 
 def settled(b: Build, scan: Recurrences) -> Attempt:
-    """The step worked out with the types that it gives itself. Zeros and ones at the beginning
-    are bits by chance: they are taken for such only where nothing else fits."""
-    types, first = _first_types(b, scan), None
+    """The step worked out with the types that it gives itself, first with as many axes as are read
+    off its equations. What does not go with these is told of without them."""
+    types = _first_types(b, scan)
+    try:
+        return _settled(b, scan, types)
+    except (DlnError, Poisoned):
+        plain = _first_types(b, scan, read=False)
+        if all(len(plain[n].example) == len(t.example) for n, t in types.items()):
+            raise
+    return _settled(b, scan, plain)
+
+
+def _settled(b: Build, scan: Recurrences, types: dict[str, TensorType]) -> Attempt:
+    """The same, from some types. Zeros and ones at the beginning are bits by chance: they are
+    taken for such only where nothing else fits."""
+    first: DlnError | None = None
     for chance in (BINARY, REAL):
         begun = {n: t.like(domain=REAL) if t.domain == chance else t for n, t in types.items()}
         try:
@@ -80,9 +93,9 @@ def _explained(b: Build, scan: Recurrences, error: DlnError) -> DlnError:
 # ---- what is taken at first --------------------------------------------------------------------
 
 
-def _first_types(b: Build, scan: Recurrences) -> dict[str, TensorType]:
+def _first_types(b: Build, scan: Recurrences, read: bool = True) -> dict[str, TensorType]:
     """What each sequence is taken for at first: from its first value or the block's ports, else a
-    tensor with as many axes as its equations ask for."""
+    tensor with as many axes as are `read` off its equation, or as all equations ask for."""
     running = ("batch",) if b.frame.batched else ()
     lead = (BATCH_SIZE,) if running else ()
     found = {}
@@ -92,7 +105,8 @@ def _first_types(b: Build, scan: Recurrences) -> dict[str, TensorType]:
         elif (sizes := promised(b, name, scan.scope)) is not None:
             found[name] = TensorType((*lead, *sizes), running)
     open_ = [name for name in scan.lines if name not in found]
-    given = axes_given(b, scan, {n: len(t.example) for n, t in found.items()}) if open_ else {}
+    known = {name: len(type.example) for name, type in found.items()}
+    given = axes_given(b, scan, known) if open_ and read else {}
     for name in open_:
         span, axes = scan.lines[name].target.span, given.get(name) or scan.axes(b, name)
         sizes = tuple(Size.of(Var(name, span=span)) for _ in range(axes))
