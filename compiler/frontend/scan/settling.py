@@ -17,6 +17,7 @@ from dln.compiler.ir.sizes import BATCH_SIZE, Conflict, Size, Var
 from dln.compiler.ir.tensor_type import BINARY, REAL, TensorType, fits
 from dln.grammar.diagnostics import DlnError
 
+OF_SHAPES = "E2"  # how codes of problems with shapes begin
 ROUNDS = 6  # what is carried has its final type after two or three
 
 
@@ -26,11 +27,17 @@ def settled(b: Build, scan: Recurrences) -> Attempt:
     types = _first_types(b, scan)
     try:
         return _settled(b, scan, types)
-    except (DlnError, Poisoned):
+    except DlnError as error:
+        if not error.problems[0].code.startswith(OF_SHAPES):
+            raise
         plain = _first_types(b, scan, read=False)
         if all(len(plain[n].example) == len(t.example) for n, t in types.items()):
             raise
-    return _settled(b, scan, plain)
+        first = error
+    try:
+        return _settled(b, scan, plain)
+    except Poisoned:  # what has failed once is not told again
+        raise first from None
 
 
 def _settled(b: Build, scan: Recurrences, types: dict[str, TensorType]) -> Attempt:
@@ -80,7 +87,7 @@ def _explained(b: Build, scan: Recurrences, error: DlnError) -> DlnError:
         and promised(b, n, scan.scope) is None
     ]
     first = error.problems[0]
-    of_sizes = first.code.startswith("E2") and first.code != "E214"
+    of_sizes = first.code.startswith(OF_SHAPES) and first.code != "E214"
     if not unsaid or not of_sizes or first.remedy:
         return error
     words = re.findall(r"[A-Za-z_]\w*", first.span.text) if first.span is not None else ()
