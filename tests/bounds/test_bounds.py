@@ -46,6 +46,11 @@ def test_hostile_sizes_are_checked_in_a_moment() -> None:
             moment(name, text)
 
 
+def test_a_sweep_of_many_values_is_read_in_a_moment() -> None:
+    """It was held value against value."""
+    moment(*next((name, text) for name, text in specs() if name == "runs 100000"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_all_hostile_sizes(size: str) -> None:

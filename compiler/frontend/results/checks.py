@@ -310,13 +310,22 @@ def _varied(
             facts = (fact,) if remedy or not lists else ()
             b.fail("E372", text, line.range.span, f"one is {row}", (), remedy, facts)
         rows.append(dict(zip(line.names, row, strict=True)))
-    for i, row in enumerate(rows):
-        if row in rows[:i]:
+    seen = set[object]()
+    for row, value in zip(rows, values, strict=True):
+        before = len(seen)
+        seen.add(_hashable(value))
+        if len(seen) == before:
             text = f"{', '.join(f'{k} = {v}' for k, v in row.items())} is run twice"
-            left = [v for k, v in enumerate(values) if v not in values[:k]]
+            first = {_hashable(v): v for v in reversed(values)}  # of those that are equal
+            left = [first[key] for key in dict.fromkeys(map(_hashable, values))]
             plain = all(isinstance(v, int | float) for v in left)
             remedy = f"[{', '.join(map(str, left))}]" if plain else ""
             b.fail("E372", text, line.range.span, "stands here twice", remedy=remedy)
     if not rows:
         b.fail("E372", "a sweep over nothing has no runs", line.range.span, "is empty")
     return rows
+
+
+def _hashable(value: object) -> object:
+    """A value of a `vary` line as one that a set holds: lists are rows."""
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
