@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-
 BEGUN = 100 << 20  # bytes of a process that has imported dln and NumPy
 
 
