@@ -147,18 +147,18 @@ def parsed_source(found: Source) -> tuple[Source, Module]:
 @lru_cache(maxsize=32)
 def parsed(path: str, text: str) -> tuple[Source, syntax.Module]:
     """A used file with its tree, which is frozen: specs that use the same text share it."""
-    from dln.grammar.parser import parse_source  # late: what is kept was parsed before
+    from dln.grammar.parser import parse_library, parse_source  # late: what is kept was parsed
 
-    source = Source(path, text)
-    return source, parse_source(source)
-
-
-DEFINED = re.compile(r"^(?:fn|block|optimiser) (\w+)", re.MULTILINE)
+    source, standard = Source(path, text), specs_folder() / STANDARD
+    library = Path(path).parent == specs_folder() / "std" or Path(path) == standard
+    return source, (parse_library if library else parse_source)(source)
 
 
 @lru_cache(maxsize=1)
 def shelf() -> Mapping[str, str]:
     """In which file of `std/` each definition stands; a file is read when a name of it is used."""
+    from dln.grammar.parser import DEFINED  # late: the parser
+
     files = ((path.name, read(path).text) for path in _library())
     return {name: f"std/{path}" for path, text in files for name in DEFINED.findall(text)}
 

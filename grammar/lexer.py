@@ -79,11 +79,15 @@ class Lexer:
 
 
 class SourceReading:
-    """One reading of one source: the place reached and the brackets open there, innermost last."""
+    """One reading of a source, or of what stands from a place to another: the place reached and the
+    brackets open there, innermost last."""
 
-    def __init__(self, lexer: Lexer, source: Source) -> None:
+    def __init__(
+        self, lexer: Lexer, source: Source, start: int = 0, stop: int | None = None
+    ) -> None:
         self.lexer, self.source = lexer, source
-        self.place = 1 if source.text.startswith("\ufeff") else 0
+        self.place = max(start, 1) if source.text.startswith("\ufeff") else start
+        self.stop = len(source.text) if stop is None else stop
         self.brackets: list[Token] = []
         self.closed: Token | None = None  # the bracket that the last token closed
         self.line: list[Token] = []  # the tokens of this statement so far
@@ -97,8 +101,8 @@ class SourceReading:
         """The tokens from `place` on, without the newlines inside ( ) and [ ]. A body on one line
         is read as if its braces stood on lines of their own."""
         text, match, ignored = self.source.text, self.lexer.match, self.lexer.ignored
-        opened = False
-        while found := match(text, self.place):
+        stop, opened = self.stop, False
+        while found := match(text, self.place, stop):
             kind, self.place = str(found.lastgroup), found.end()
             if kind == "END":
                 break
@@ -112,10 +116,10 @@ class SourceReading:
                 continue
             opened = kind == "LBRACE"
             yield self._token(kind, value, start, state)
-        if self.place < len(text):
+        if self.place < stop:
             yield self._token("BAD", text[self.place], self.place, state)
         if self.last and self.last.type != "_NL":
-            yield self._token("_NL", "", len(text), state)
+            yield self._token("_NL", "", stop, state)
 
     def _ends_line(self, kind: str) -> bool:
         """Whether a line ends behind a { or before a } that does not end one by itself."""
@@ -150,7 +154,7 @@ class SourceReading:
 
     def following(self) -> str:
         """The type of the next mark on this line."""
-        found = self.lexer.match(self.source.text, self.place)
+        found = self.lexer.match(self.source.text, self.place, self.stop)
         kind = str(found.lastgroup) if found else ""
         return "" if kind == "END" else kind
 

@@ -15,6 +15,7 @@ from dln.compiler.frontend.expressions.builtin_functions import builtins
 from dln.compiler.frontend.scan import equations
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Fault, Note, Source
+from dln.grammar.parser import Library
 
 STANDARD = "std.dln"
 DEEPEST_USE = 16
@@ -40,7 +41,7 @@ class Files:
             library, definitions = found
             b.built.sources[library.path] = self.library = library
             self.standard = self.scopes[library.path] = Scope(self.outer)
-            bind_items(b, definitions.items, self.standard)
+            bind_library(b, definitions, self.standard)
         scope = Scope(self.standard.child())
         for item in module.items:
             if isinstance(item, s.Use):
@@ -72,7 +73,7 @@ class Files:
         if source.path not in self.scopes:
             b.built.sources[source.path] = source
             self.scopes[source.path] = Scope(self.standard)
-            bind_items(b, module.items, self.scopes[source.path])
+            bind_library(b, module, self.scopes[source.path])
         return self.scopes[source.path].names[name].find(b)
 
     def _use(self, item: s.Use, source: Source, scope: Scope, trail: list[str]) -> None:
@@ -122,6 +123,23 @@ def bind_items(b: Build, items: Sequence[s.Item | s.Stmt], scope: Scope, turn: s
     for item in items:
         if isinstance(item, s.Data):
             datasets.declare_sizes(b, item, scope)
+
+
+def bind_library(b: Build, module: s.Module, scope: Scope) -> None:
+    """Bind what a file of the library defines; most of it no spec asks for."""
+    if not isinstance(module, Library):
+        bind_items(b, module.items, scope)
+        return
+    for name in module.places:
+        find = partial(_of_library, name=name, module=module, scope=scope)
+        scope.names[name] = Binding(None, find, static=True)
+
+
+def _of_library(_: Build, name: str, module: Library, scope: Scope) -> Value:
+    item, binding = module.item(name), scope.names[name]
+    made = DEFINED[type(item)](item, scope)
+    binding.span, binding.find = item.span, lambda _: made
+    return made
 
 
 DEFINED: dict[type, Callable[..., Value]] = {

@@ -8,6 +8,7 @@ result, is as finite as what counts.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,8 @@ def to_host(given: Any) -> NDArray[Any] | Problem:
     """A NumPy array of what was given, of its shape, without a copy where that can be; else why
     there is none (E552)."""
     rows = given if isinstance(given, list | tuple) else (given,)
-    masked = [row for row in rows if isinstance(row, np.ma.MaskedArray)]
+    masks = sys.modules.get("numpy.ma")  # without it nothing is masked, and it loads slowly
+    masked = [row for row in rows if isinstance(row, masks.MaskedArray)] if masks else []
     if count := sum(int(np.sum(np.ma.getmaskarray(row))) for row in masked):
         message = f"has {count:,} masked value" + "s" * (count > 1)
         remedy = "give the examples of which all numbers are known"

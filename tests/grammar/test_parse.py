@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from dln.grammar import syntax as s
-from dln.grammar.diagnostics import DlnError
-from dln.grammar.parser import parse
+from dln.grammar.diagnostics import DlnError, Source
+from dln.grammar.parser import Library, parse, parse_library, parse_source
 from dln.grammar.printer import expr_text
+from dln.spec import specs_folder
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.dln"))
 
@@ -167,3 +168,16 @@ def test_a_body_of_one_statement_stands_on_one_line() -> None:
     long = "block b(x) -> y {\n scan t in time {\n  y[t] = x[t]\n }\n}\nblock c(x) -> y {\n}\n"
     assert parse(short) == parse(long)
     assert parse("block b(x) { # what it is\n  y = x }\n") == parse("block b(x) {\n  y = x\n}\n")
+
+
+@pytest.mark.parametrize("path", ["std.dln", "std/layers.dln"])
+def test_a_file_of_the_library_is_read_definition_by_definition(path: str) -> None:
+    source = Source(path, (specs_folder() / path).read_text("utf-8"))
+    whole, library = parse_source(source), parse_library(source)
+    assert isinstance(library, Library) and not library.known
+    assert library.item("dense" if path == "std.dln" else next(iter(library.places)))
+    assert len(library.known) == 1
+    assert library.items == whole.items
+    assert [i.span for i in library.items] == [i.span for i in whole.items]
+    other = Source("std.dln", f"{source.text}\nlet net = 1\n")
+    assert not isinstance(parse_library(other), Library)

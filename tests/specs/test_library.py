@@ -13,6 +13,7 @@ import pytest
 import dln
 import dln.spec as spec
 from dln.grammar.diagnostics import DlnError, Source
+from dln.grammar.parser import DEFINED
 from dln.running.expectations import verdicts
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +90,7 @@ def test_first_values_within_two_deviations() -> None:
 def test_every_definition_has_a_row_and_a_value() -> None:
     table = (ROOT / "specs/README.md").read_text(encoding="utf-8").partition("## The standard")[2]
     said = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", table))))
-    standard = spec.DEFINED.findall((ROOT / "specs/std.dln").read_text(encoding="utf-8"))
+    standard = DEFINED.findall((ROOT / "specs/std.dln").read_text(encoding="utf-8"))
     assert not {*standard, *spec.shelf()} - said - HELPERS
     values = set(re.findall(r"\w+", (HERE / "library.dln").read_text(encoding="utf-8")))
     elsewhere = {"lion", "nesterov", "adamw", "weighted"}  # above, and runtime/test_weighting.py
@@ -99,7 +100,7 @@ def test_every_definition_has_a_row_and_a_value() -> None:
 
 def test_no_name_is_defined_twice() -> None:
     files = [ROOT / "specs/std.dln", *sorted((ROOT / "specs/std").glob("*.dln"))]
-    names = [n for f in files for n in spec.DEFINED.findall(f.read_text(encoding="utf-8"))]
+    names = [n for f in files for n in DEFINED.findall(f.read_text(encoding="utf-8"))]
     assert len(names) == len(set(names))
 
 
