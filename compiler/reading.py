@@ -1,4 +1,4 @@
-"""A parsed spec to what it means, through every stage that may refuse it.
+"""A spec to what it means, through every stage that may refuse it.
 
 All commands and `dln.load` come through here, so that what one accepts all accept. What follows
 is the business of single programs, and refuses nothing that a spec says.
@@ -6,7 +6,7 @@ is the business of single programs, and refuses nothing that a spec says.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from dln.compiler.derivable import derivable
@@ -23,12 +23,12 @@ from dln.grammar.syntax import Module
 __all__ = ["Outside", "read"]
 
 
-def read(source: Source, module: Module, outside: Outside) -> Model:
-    """The model of a spec: built, every size a number, every derivative known to exist, every phase
-    in shards to be one that can be cut. Raises DlnError with every problem found."""
+def read(source: Source, parse: Callable[[], Module], outside: Outside) -> Model:
+    """The model of a spec: parsed, built, every size a number, every derivative known to exist,
+    every phase in shards to be one that can be cut. Raises DlnError with every problem found."""
     try:
         with uncollected():
-            return _read(source, module, outside)
+            return _read(source, parse(), outside)
     except DlnError as error:
         from dln.compiler.trial import tried  # late: most specs are right
 

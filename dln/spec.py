@@ -208,7 +208,7 @@ class Spec:
     def model(self) -> Model:
         from dln.compiler.reading import read as understood  # late: what is kept was read before
 
-        return understood(self.source, self.syntax, self.outside())
+        return understood(self.source, lambda: self.syntax, self.outside())
 
     def outside(self, trace: Trace | None = None) -> Outside:
         """What reading it asks for; with a `trace` what is applied to what is kept there."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dln.grammar.diagnostics import DlnError, Problem, Source, Span
 from dln.grammar.parser import parse_source
@@ -65,6 +66,15 @@ def edit(problem: Problem) -> Edit | None:
     return None
 
 
+def placed(problem: Problem) -> Edit | None:
+    """The first place that a remedy would fit into, right or wrong there; None for advice."""
+    span, said = problem.span, problem.remedy
+    if span is None or not said or HOLE in said or len(span.source.text) > MOST:
+        return None
+    return next(_ways(span, said), None)
+
+
+@lru_cache(maxsize=64)
 def mistakes(text: str) -> int:
     """How many syntax errors a text has."""
     try:

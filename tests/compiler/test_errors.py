@@ -8,7 +8,7 @@ constant from outside, `++++ data: name = path` a place for a data set, `++++ po
 import json
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def drawn(text: str, folder: Path) -> str:
     with pytest.raises(DlnError) as caught:
         outside = Outside(load=load, shelf=spec.shelf(), probe=spec.header, constants=constants,
                           data_paths=places)  # fmt: skip
-        read(source, parse_source(source), outside)
+        read(source, partial(parse_source, source), outside)
     said = str(caught.value).replace(f"{folder}/", "")
     return said.replace(SHIPPED, "").replace(str(Path.cwd()), "here")
 

@@ -7,7 +7,7 @@ import pytest
 
 import dln
 from dln.compiler.trial import tried
-from dln.grammar.diagnostics import Problem, Source, Span
+from dln.grammar.diagnostics import DlnError, Problem, Source, Span
 
 SOURCE = Source("net.dln", "let y = one + two\n")
 ONE, TWO = Span(SOURCE, 8, 11), Span(SOURCE, 14, 17)
@@ -65,6 +65,37 @@ def test_of_several_ways_the_first_that_mends_is_told(
     found = Problem("E214", "runs over no time", ONE, "is", (), (FACT,), "first", ways=ways)
     said, span, _ = told(found, wrong)
     assert (said, span) == (remedy, place)
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("let y = 2 ** 3", "let y = 2 ^ 3"),
+        ("let y = 1 + 2 ** 3 && true", "let y = 1 + 2 ^ 3 and true"),  # two of one line
+        ("let y = lambda q: q +", ""),  # is refused then as well
+        ("let y = max(ming, 1), -2)", ""),  # there is no ming
+        ("let y = wrong(1))", ""),
+    ],
+)
+def test_a_remedy_of_what_the_parser_refuses_leaves_no_error(line: str, remedy: str) -> None:
+    with pytest.raises(DlnError) as caught:
+        dln.load(f"const a = 1\n{line}\nlet z = a\n")
+    assert caught.value.problems[0].remedy == remedy
+
+
+def test_two_mistakes_of_a_line_are_mended_as_one() -> None:
+    source = Source("net.dln", "let y = 2 ** 3 %% 4\n")
+    found = Problem("E112", "a power is ^", Span(source, 10, 12), remedy="let y = 2 ^ 3 %% 4")
+
+    def again(text: str) -> Sequence[Problem]:
+        if "%%" not in text:
+            return ()
+        at = text.index("%%")
+        span = Span(Source("net.dln", text), at, at + 2)
+        return [Problem("E112", "no sign of dln", span, remedy="let y = 2 ^ 3 - 4")]
+
+    (p,) = tried([found], source, again)
+    assert p.remedy == "let y = 2 ^ 3 - 4"
 
 
 def test_a_spec_that_is_asked_for_a_verb_says_whose_it_is() -> None:
