@@ -134,13 +134,22 @@ class Problem:
     def __str__(self) -> str:
         return render(self)
 
+    @property
+    def below(self) -> tuple[str, ...]:
+        """The facts below the frame; where nobody has said how to go on, what its code says."""
+        if self.facts or self.remedy:
+            return self.facts
+        from dln.grammar.idioms.ways import way  # late: most specs are right
+
+        return way(self.code, self.message)
+
     def as_data(self) -> dict[str, object]:
         """The problem as plain data, for `--json` and editors."""
 
         notes = [{"at": n.span.as_data(), "text": n.text} for n in self.notes]
         return {
             "code": self.code, "message": self.message, "at": self.span and self.span.as_data(),
-            "label": self.label, "notes": notes, "facts": list(self.facts), "remedy": self.remedy,
+            "label": self.label, "notes": notes, "facts": list(self.below), "remedy": self.remedy,
         }  # fmt: skip
 
 
@@ -304,7 +313,7 @@ def _frame(span: Span, mark: str, text: str, width: int) -> list[str]:
 def render(problem: Problem) -> str:
     """Draw a problem as a person should read it: code, place, lines with marks, remedy."""
     head = f"{problem.word}[{problem.code}]: {clean(problem.message)}"
-    tail = [*problem.facts]
+    tail = [*problem.below]
     if problem.remedy:
         choices = problem.remedy.startswith(CHOICES)
         tail.append(problem.remedy if choices else f"try: {problem.remedy}")

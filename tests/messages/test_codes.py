@@ -670,6 +670,22 @@ def test_every_code_has_a_golden_text() -> None:
     assert shown - given() == set()
 
 
+SAID = ("E100", "E119")
+"""Messages that say what is expected, or what to write, in their reason."""
+
+
+def test_every_message_has_a_way_out() -> None:
+    """Below the frame stands what to write, or a fact that leads there."""
+    stuck = set()
+    for path in (ROOT / "tests").rglob("golden/*.txt"):
+        for part in re.split(r"^==== .*\n|\n\n(?=error\[|warning\[)", path.read_text(), flags=re.M):
+            said = SHOWN.search(part)
+            if said is not None and not re.search(r"^ *= ", part[said.start() :], re.M):
+                stuck.add(part[said.start() :])
+    assert {one for one in stuck if SHOWN.findall(one)[0] not in SAID} == set()
+    assert len(stuck) < 10
+
+
 @pytest.mark.parametrize("code", MADE)
 def test_the_text_of(
     code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -18,6 +18,8 @@ from dln.grammar.diagnostics import DlnError, Note, Problem, Source, Span
 
 OF_DOMAIN = ("E302", "E310", "E311")
 """Faults of what a tensor is: the user's own functions, too, are not to blame for them."""
+OF_KIND = ("E212", "E305", "E324")
+"""Faults of a value of another kind than is meant: whatever it is, who gave it has to change it."""
 OF_BODY = ("E301", "E331", "E334")
 """Faults of names, which no argument mends."""
 OF_SEVERAL = ("E217",)
@@ -113,10 +115,10 @@ def blamed(found: Problem, calls: Sequence[ActiveCall], source: Source) -> Probl
     path = origins(calls, span)
     if path and path[-1].span.source is source and found.code not in OF_BODY:
         of_domain = found.code in OF_DOMAIN and isinstance(path[0].value, Node)
-        if not own or path[0].plain or of_domain:
+        if not own or path[0].plain or of_domain or found.code in OF_KIND:
             through = [at for at in (span, *(a.span for a in path[:-1])) if at.source is source]
             notes = [Note(at, "stands for it here") for at in through]
-            label = f"{found.label}, as {path[-1].name} of {path[-1].call}"
+            label = f"{found.label or 'is given'}, as {path[-1].name} of {path[-1].call}"
             named = next((c for c in calls if c.name == path[-1].call), None)
             if found.label == "is a function" and named and named.given("act") is not None:
                 fact = f"by its name it is another option: act = {path[-1].span.text}"
@@ -129,7 +131,10 @@ def blamed(found: Problem, calls: Sequence[ActiveCall], source: Source) -> Probl
     inside = Note(span, found.label or "here")
     head = re.match(r"(\w+)\(", span.text)  # of `init(n, m)`, what was given for init
     names = dict.fromkeys(re.findall(r"[A-Za-z_]\w*", span.text))
-    given = [p[-1] for name in names if (p := origins(calls, span, name)) and p[-1].plain]
+    told = [p[-1] for name in names if (p := origins(calls, span, name))]
+    given = [a for a in told if a.plain]
+    if not given and found.code in ("E302", "E304", *OF_KIND):  # a tensor in a requirement of sizes
+        given = [a for a in told if a.value is not None]
     to_blame = [a for a in given if head is not None and a.name == head[1]] or given
     alone = len(to_blame) == 1 and found.code not in OF_SEVERAL
     if alone and to_blame[0].span.source is source:

@@ -22,12 +22,14 @@ from dln.compiler.frontend.context.size_places import (
     size_place,
 )
 from dln.compiler.frontend.context.values import (
+    VALUE,
     Function,
     PhaseBest,
     Recurrence,
     Results,
     WholeGradient,
     describe,
+    unfit,
     unquoted,
 )
 from dln.compiler.ir.graph import Node
@@ -107,7 +109,7 @@ def as_tensor(b: Build, value: Value, span: Span, what: str = "this") -> Node:
             need, slope = "a function has no ' behind it", SLOPES.get(value.syntax.name)
             fact = f"its derivative is {slope or 'asked for by grad(e, x)'}"
     facts = (fact,) if fact else ()
-    b.fail("E302", need, at, f"is {describe(value)}", remedy=remedy, facts=facts)
+    unfit(b, "E302", need, at, value, VALUE, remedy=remedy, facts=facts)
 
 
 def _layers(at: Span) -> str:
@@ -173,7 +175,7 @@ def _numbers(b: Build, value: Value, span: Span, what: str) -> Any:
     this = what == "this"
     need = "a list of numbers is needed here" if this else f"{what} must be made of numbers"
     at = next((s for v, s in b.given if isinstance(v, list) and value in v), span)
-    b.fail("E302", need, at, f"holds {describe(value)}")
+    unfit(b, "E302", need, at, value, VALUE, f"holds {describe(value)}")
 
 
 def _depth(rows: Any) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from dln.compiler.frontend.context.build_context import (
     Value,
 )
 from dln.compiler.frontend.context.place import Poisoned
-from dln.compiler.frontend.context.size_places import field_elsewhere, known_elsewhere
+from dln.compiler.frontend.context.size_places import field_elsewhere, known_elsewhere, other_kind
 from dln.compiler.frontend.context.time_axis import step_before
 from dln.compiler.frontend.context.values import (
     CALLABLE,
@@ -90,7 +90,7 @@ def meant_at(span: Span) -> Meant:
 
 def suggested(b: Build, name: str, span: Span, scope: Scope) -> str:
     """The name that was meant, or the way to write what is called so elsewhere."""
-    if _too_many(scope):
+    if _too_many(scope) or other_kind(b, name, span, scope):
         return ""
     body = b.calls[-1].body if b.calls else None
     if body is not None and body.holds(span) and (before := step_before(body.text, name)):
@@ -203,7 +203,7 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
         and (told := _worked_out(b, name, scope) or _two(b, name, scope))
     ):
         return told
-    if told := known_elsewhere(b, name, span):
+    if told := other_kind(b, name, span, scope) or known_elsewhere(b, name, span):
         return told
     if re.match(rf"\s*{name}\s*:=", span.source.line(span.line)):
         return (f"what is kept from update to update is a state: state {name} = 0, above it",)

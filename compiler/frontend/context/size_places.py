@@ -16,6 +16,7 @@ from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import axis_origins, is_param
+from dln.compiler.ir.tensor_type import DOMAINS
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Span
 
@@ -215,6 +216,26 @@ def known_elsewhere(b: Build, name: str, span: Span) -> tuple[str, ...]:
         return ()
     given = f"{b.calls[-1].name}(lr = 0.1 / (1 + {name}))"
     return (f"an optimiser counts n, its own updates; {name} is known where it is used: {given}",)
+
+
+def other_kind(b: Build, name: str, span: Span, scope: Scope) -> tuple[str, ...]:
+    """What a name is that the file declares, and that is no value where it is asked for: a phase, a
+    task, a sweep, or a domain."""
+    if name in DOMAINS and name != "class":
+        return (f"{name} is a domain: it stands behind a colon, x[n]: {name}, or in x as {name}",)
+    found = re.search(rf"(?m)^\s*(train|task|sweep) {name}\b", span.source.text)
+    if found is None:
+        return ()
+    if found[1] == "task":
+        return (f"{name} is a task: what it works out is emitted there, and nothing refers to it",)
+    if found[1] == "sweep":
+        return (f"{name} is a sweep: what it varies is a const, what it finds it reports",)
+    made = b.phases.made.get(name)
+    watched = next((w.name for w in made.watches), "error") if made else "error"
+    if scope.space.kind == "phase" and scope.space.path.startswith(name):
+        return (f"{name} is this phase: what it watches has its name alone here, as {watched}",)
+    return (f"{name} is a phase: what it finds is known once it has run, as {name}.{watched} in a "
+            "check, a task or a sweep",)  # fmt: skip
 
 
 def field_elsewhere(b: Build, name: str, span: Span) -> tuple[str, ...]:

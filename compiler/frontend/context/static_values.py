@@ -16,10 +16,12 @@ from dln.compiler.frontend.context.build_context import Build, Chain, Scope, Val
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.values import (
     INDEX,
+    WHOLE,
     PhaseGroup,
     StepIndex,
     describe,
     shown,
+    unfit,
     unquoted,
     whole_number,
 )
@@ -75,14 +77,15 @@ def whole(b: Build, expr: s.Syntax, scope: Scope, what: str) -> int:
     """A static whole number."""
     value = static(b, expr, scope, what)
     if (number := whole_number(value)) is None:
-        label, remedy = f"is {shown(value)}", unquoted(value)
+        remedy = unquoted(value)
         if isinstance(value, list | range) and what == "the number of steps":
             remedy = str(len(value))
         several = isinstance(value, list) and what == "an index"
         facts = (f"several entries are a list: [for k in {expr.span.text}: x[k]]",) * several
         if isinstance(value, StepIndex):  # `x[:, t]`
             facts = (f"the step stands first: x[{expr.span.text}] is all of one step",)
-        b.fail("E305", f"{what} must be a whole number", expr.span, label, (), remedy, facts)
+        text = f"{what} must be a whole number"
+        unfit(b, "E305", text, expr.span, value, WHOLE, "", remedy, facts)
     return number
 
 
@@ -90,7 +93,7 @@ def positive(b: Build, expr: s.Syntax, scope: Scope, what: str, text: str = "") 
     """A static whole number of at least 1, which the `text` says."""
     number = whole(b, expr, scope, what)
     if number < 1:
-        b.fail("E305", text or f"{what} is at least 1", expr.span, f"is {number}")
+        unfit(b, "E305", text or f"{what} is at least 1", expr.span, number, WHOLE)
     return number
 
 
@@ -150,15 +153,15 @@ def _size_of(b: Build, value: Value, at: Span) -> Size:
         return value
     _leave_unsaid(b, value)
     if (number := whole_number(value)) is None:
-        label, remedy = f"is {shown(value)}", unquoted(value)
+        remedy = unquoted(value)
         facts = (counting.CHAINED,) * isinstance(value, list)
         if isinstance(value, list) and len(value) == 1 and isinstance(value[0], int):
             remedy, facts = str(value[0]), ()
         if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:  # a window
             remedy, facts = str(value[0]), ("windows are square, and their size is one number",)
-        b.fail("E212", "a size must be a whole number", at, label, remedy=remedy, facts=facts)
+        unfit(b, "E212", "a size must be a whole number", at, value, WHOLE, "", remedy, facts)
     if number < 0:
-        b.fail("E212", "a size cannot be negative", at, f"is {number}")
+        unfit(b, "E212", "a size cannot be negative", at, number, WHOLE)
     return Size(number)
 
 

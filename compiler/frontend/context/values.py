@@ -7,11 +7,12 @@ Numbers, strings, truth values and lists are Python's own; a tensor is a `Node`;
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import UnionType
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from dln.compiler.frontend.context.artefacts import Artefact
 from dln.compiler.frontend.context.blaming import Argument
@@ -26,7 +27,7 @@ from dln.compiler.frontend.context.build_context import (
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.grammar import syntax
-from dln.grammar.diagnostics import Span
+from dln.grammar.diagnostics import Note, Span
 from dln.grammar.record import Record
 
 
@@ -276,3 +277,112 @@ def describe(value: Value) -> str:
     """What kind of thing a value is, in the language's own words."""
     found = (text for kind, text in DESCRIBED.items() if isinstance(value, kind))
     return next(found, "something else").format(value)
+
+
+# ---- a value of another kind than is meant at its place ------------------------------------------
+
+VALUE, TRUTH, WHOLE, NUMBER, LIST, SIZES, TEXT = "value truth whole number list sizes text".split()
+"""What may be meant at a place, as the functions below are told."""
+
+MEANT = {
+    TRUTH: "what holds or not is a comparison, as x > 0 or label == 3",
+    WHOLE: "a whole number is written out, or a const, a let or a size by its name",
+    NUMBER: "a number is written out, or a const or a let by its name",
+    LIST: "a list is written [1, 2, 3], a range 1..3",
+    SIZES: "as in [2, 8], with a whole number for each axis",
+    TEXT: 'a text stands in double quotes, as "name"',
+}
+"""How what is meant is written."""
+
+INSTEAD: dict[type | UnionType, str] = {
+    Function: "a function is applied to what it is given: {0.syntax.name}(x)",
+    Builtin: "a function is applied to what it is given: {0.name}(x)",
+    BlockDef: "a block is made with its options in a let, as let net = {0.syntax.name}(...), and "
+    "the instance is applied: net(x)",
+    OptimiserDef | OptimiserUse: "an optimiser stands behind with, in a line of minimize",
+    Artefact: "a task emits it: emit ... to a file",
+    str: 'a text says what a file or a check is called; a name stands without quotes',
+    PhaseVerb: "as in {0.phase}.{0.verb}(x)",
+    InstanceVerb: "as in {0.instance.path}.{0.verb}(x)",
+}  # fmt: skip
+"""How what a value stands for comes to a tensor or a number."""
+
+
+def unfit(
+    b: Build,
+    code: str,
+    text: str,
+    at: Span,
+    value: Value,
+    wants: str,
+    label: str = "",
+    remedy: str = "",
+    facts: tuple[str, ...] = (),
+    notes: tuple[Note, ...] = (),
+) -> NoReturn:
+    """Refuse a value of another kind than is meant, with what stands there; where nobody knows
+    better, what to write follows from both kinds."""
+    if not (remedy or facts):
+        remedy, facts = _instead(b, value, wants, " ".join(at.text.split()))
+    b.fail(code, text, at, label or f"is {shown(value)}", notes, remedy, facts)
+
+
+def _instead(b: Build, value: Value, wants: str, text: str) -> tuple[str, tuple[str, ...]]:
+    """What to write in place of a value: a remedy, or facts."""
+    if wants in (WHOLE, NUMBER) and isinstance(value, int | float):
+        return _number(value, wants)
+    if wants in (TRUTH, WHOLE, NUMBER) and (plain := unquoted(value, fraction=wants != WHOLE)):
+        return plain, ()
+    if wants in (WHOLE, NUMBER) and isinstance(value, Node):
+        fact = "a tensor has its numbers when it runs; here one is meant that is known before"
+        return "", (f"{fact}: {MEANT[wants].partition(' is ')[2]}",)
+    if wants in (WHOLE, NUMBER) and isinstance(value, list) and value:
+        few = all(isinstance(v, int | float) for v in value) and len(value) <= 4
+        told = ", ".join(map(str, value)) if few else f"{text}[0]"
+        return "", (f"one number stands here, as {told.rpartition(', ')[2]}",)
+    if wants == TEXT and text.isidentifier():
+        return f'"{text}"', ()
+    if wants == SIZES and isinstance(value, int | Size):
+        return f"[{text}]", ()
+    if wants in (VALUE, TRUTH) and (found := _held(b, value, text)):
+        return found
+    if wants == VALUE:
+        said = (text for kind, text in INSTEAD.items() if isinstance(value, kind))
+        fact = next(said, "a value is a number, a list of numbers, or what an equation gives")
+        return "", (fact.format(value),)
+    return "", (MEANT[wants],)
+
+
+def _number(value: int | float, wants: str) -> tuple[str, tuple[str, ...]]:
+    """Of a number that is none of those that are meant, the nearest ones that are."""
+    if isinstance(value, bool):
+        return "", ("where what holds is counted, it is 1 if ... else 0",)
+    low, high = math.floor(value), math.ceil(value)
+    if wants == WHOLE and low != high and high > 0:
+        return "", (f"the whole numbers beside it are {low} and {high}",)
+    if value < 0:
+        return "", (f"without its sign it is {-value if wants == NUMBER else -low}",)
+    return "", ("the least is 1",) * (value == 0)
+
+
+def _held(b: Build, value: Value, text: str) -> tuple[str, tuple[str, ...]] | None:
+    """What has a value among the names that stand behind a data set or a phase."""
+    if isinstance(value, DataValue):
+        fields = [f"{text}.{k}" for k in b.data.sets[value.name].fields]
+        told = f"what it holds has names: {', '.join(fields)}" if fields else "it has no fields"
+        return "", (f"{told}; a phase on it reads them as they are called, example by example",)
+    if isinstance(value, PhaseValue):
+        made = b.phases.made.get(value.name)
+        watched = [f"{text}.{w.name}" for w in made.watches] if made else []
+        if len(watched) == 1:
+            return watched[0], ()
+        asked = watched or [f"{text}.epochs", f"{text}.seconds"]
+        return f"one of {', '.join(asked)}", ()
+    if isinstance(value, PhaseGroup) and value.phases:
+        first = next(iter(value.phases.values()))
+        return "", (f"each has its number, as {first.name}, and behind it what it watches",)
+    if isinstance(value, Module):
+        return "", (f"what it defines stands behind its name, as in {text}.net",)
+    if isinstance(value, list) and value:
+        return "", (f"one of a list is taken by its number, the first as {text}[0]",)
+    return None

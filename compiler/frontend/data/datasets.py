@@ -18,7 +18,15 @@ from dln.compiler.frontend.context import time_axis
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope, Value
 from dln.compiler.frontend.context.place import Poisoned, poison, replace
 from dln.compiler.frontend.context.static_values import lookup, positive, static, unknown, word
-from dln.compiler.frontend.context.values import DataValue, Results, describe
+from dln.compiler.frontend.context.values import (
+    LIST,
+    NUMBER,
+    TEXT,
+    DataValue,
+    Results,
+    describe,
+    unfit,
+)
 from dln.compiler.frontend.data import given, measures, named_arrays, splits, tables
 from dln.compiler.frontend.data.fields import Ends, field_of, lengths, said_lengths, with_ends
 from dln.compiler.frontend.data.measures import FieldClaims
@@ -223,7 +231,8 @@ def _reader(
     args = tuple(static(b, a, scope, f"an argument of {name}") for a in call.plain)
     for a, value in zip(call.plain, args, strict=True):
         if not isinstance(value, str | int | float | list):
-            b.fail("E302", f"{name} takes texts, numbers and lists", a.span, describe(value))
+            wants = {"rows": LIST, "synthetic": NUMBER}.get(name, TEXT)
+            unfit(b, "E302", f"{name} takes texts, numbers and lists", a.span, value, wants)
     return name, args, {k: static(b, a.value, scope, k) for k, a in call.named.items()}
 
 

@@ -69,7 +69,8 @@ def function(kind: str) -> Callable[[Build, s.Call, Scope], Node]:
         value = broadcasting.quantity(b, tensor(b, expr.plain[0], scope), at)
         if "batch" not in value.type.running:
             text = f"{kind} takes what differs from example to example"
-            b.fail("E428", text, at, "is the same in all")
+            fact = "as in standardised(raw[:4]), of columns of the file"
+            b.fail("E428", text, at, "is the same in all", facts=(fact,))
         dims, shape = claims.line.port.dims, value.type.shape
         timed = "time" in value.type.running or bool(dims and dims[0].span.text == "time")
         lead = 2 if timed and len(shape) > 1 else 1
@@ -145,7 +146,8 @@ def _part(b: Build, name: str, own: str, expr: s.Expr, scope: Scope) -> str:
         unknown(b, "part", expr.id, expr.span, splits.known(data), own)
     value = b.evaluate(expr, inner)
     if not isinstance(value, DataValue):
-        remedy = f"{splits.known(data)[-1]}[0]" if isinstance(value, list) else ""
+        parts = ", ".join(splits.known(data))
+        remedy = f"{splits.known(data)[-1]}[0]" if isinstance(value, list) else f"one of {parts}"
         b.fail("E353", f"by is a part of {own}", expr.span, f"is {describe(value)}", (), remedy)
     return value.part or "all"
 

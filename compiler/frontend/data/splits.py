@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.static_values import static, unknown, whole, word
-from dln.compiler.frontend.context.values import DataValue
+from dln.compiler.frontend.context.values import DataValue, shown
 from dln.compiler.model import DataSet, FieldOf
 from dln.compiler.schema.records import (
     AskedPart,
@@ -58,8 +57,9 @@ def _asked(b: Build, part: s.Part, scope: Scope) -> AskedPart:
     size = static(b, part.size, scope, "the size of a part")
     if not isinstance(size, int | float) or size <= 0 or (size > 1 and size % 1):
         text = "a part is a number of examples, or a fraction below 1"
-        label = f"is {broadcasting.short(part.size.span.text)}"
-        b.fail("E351", text, part.size.span, label)
+        label = f"is {shown(size)}"
+        fact = "as in split fit 0.8, valid 0.2, or split fit 100, valid 20"
+        b.fail("E351", text, part.size.span, label, facts=(fact,))
     return AskedPart(part.name, size)
 
 

@@ -215,7 +215,12 @@ def _chain(b: Build, span: Span, parts: Value) -> Chain:
             remedy = "chain([chain(fs), g]), of the list fs" if isinstance(part, list) else ""
             sizes = re.fullmatch(r"chain\((\[[\d, ]+\])\)", span.text)
             remedy = f"chain([for m in {sizes[1]}: dense(m)])" if sizes else remedy
-            b.fail("E302", "a chain is of blocks and functions", span, label, remedy=remedy)
+            facts = ("a layer of 10 numbers is dense(10), an activation its name alone: tanh",)
+            text, at = "a chain is of blocks and functions", span
+            entry = None if sizes else _entry(b.blame(parts, span), k, len(parts))
+            if entry is not None:
+                at, label = entry, f"is {describe(part)}"
+            b.fail("E302", text, at, label, remedy=remedy, facts=() if remedy else facts)
     naming = b.naming
     made = Chain(tuple(parts), naming.chain(), naming.owner, naming.space, span)
     known = b.owned.chains.setdefault(made.path, [])
@@ -224,6 +229,18 @@ def _chain(b: Build, span: Span, parts: Value) -> Chain:
             return old
     known.append(made)
     return made
+
+
+def _entry(at: Span, k: int, many: int) -> Span | None:
+    """The place of an entry of a list that is written out."""
+    from dln.grammar.idioms.names import arguments  # late: most chains are right
+
+    found = arguments(at.text[1:-1]) if at.text[:1] == "[" and at.text[-1:] == "]" else []
+    if len(found) != many:
+        return None
+    start = at.start + 1 + sum(len(a) + 1 for a in found[:k])
+    start += len(found[k]) - len(found[k].lstrip())
+    return Span(at.source, start, start + len(found[k].strip()))
 
 
 def _of_machines(name: str) -> Callable[..., Value]:

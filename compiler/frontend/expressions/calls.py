@@ -326,7 +326,8 @@ def _bind_index(b: Build, arg: s.Arg, scope: Scope) -> str:
     """Bind an index of a reduction; the running axis it stands for."""
     name = arg.name if isinstance(arg, s.Ranged) else arg.id if isinstance(arg, s.Name) else None
     if name is None:
-        b.fail("E326", "an index is a name, or name in range", arg.span, remedy="sum(i: x[i])")
+        text = "an index is a name, or name in range"
+        b.fail("E326", text, arg.span, "is an expression", remedy="sum(i: x[i])")
     if name in ("batch", "time") and not isinstance(arg, s.Ranged):
         return name
     refuse_shadow(b, name, arg.span, scope)

@@ -16,7 +16,7 @@ from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import tensor, whole
-from dln.compiler.frontend.context.values import describe, shown, whole_number
+from dln.compiler.frontend.context.values import WHOLE, describe, unfit, whole_number
 from dln.compiler.frontend.data.datasets import bind_fields, on_part
 from dln.compiler.frontend.tensors.domains import want_domain
 from dln.compiler.ir.graph import Node
@@ -155,7 +155,12 @@ def tiles(b: Build, span: Span, x: Value, h: Value, w: Value) -> Node:
         message = f"tiles of {h} x {w} need {h * w} numbers each"
         side = isqrt(known[-1]) if known else 0
         remedy = f"{side}, {side}" if known and side * side == known[-1] else ""
-        b.fail("E392", message, sides, "", (Note(at, f"is {b.shown(node.type)}"),), remedy)
+        facts = ("what stands behind it are the sides of one picture, height and width",)
+        facts = facts if known else ("as in tiles(x, 28, 28), of 784 numbers",)
+        notes = (Note(sides, f"{h * w} numbers"),)
+        b.fail(
+            "E392", message, at, f"is {b.shown(node.type)}", notes, remedy, () if remedy else facts
+        )
     node = lengths.cleared(b, node, span)
     n = prod(known) // (h * w)
     many = (Size(n),) if n > 1 or not node.type.running else ()
@@ -166,8 +171,8 @@ def tiles(b: Build, span: Span, x: Value, h: Value, w: Value) -> Node:
 def _side(b: Build, side: Value, span: Span) -> int:
     number = whole_number(side)
     if number is None or number < 1:
-        label = f"is {shown(side)}"
-        b.fail("E305", "the sides of a tile are whole numbers", b.blame(side, span), label)
+        text = "the sides of a tile are whole numbers"
+        unfit(b, "E305", text, b.blame(side, span), side, WHOLE)
     return number
 
 
@@ -195,7 +200,8 @@ def of_examples(form: str) -> Callable[[Build, s.Call, Scope], Artefact]:
         if n is not None:
             count = whole(b, n, scope, "the number of examples")
             if count < 1:
-                b.fail("E305", "the number of examples is at least 1", n.span, f"is {count}")
+                text = "the number of examples is at least 1"
+                unfit(b, "E305", text, n.span, count, WHOLE)
         inner = scope.child()
         bind_fields(b, data, inner)
         each = replace(b, frame=Frame(next(b.counter), batched=True, site=f"{scope.path}.{form}"))
@@ -291,7 +297,9 @@ def _of_each(b: Build, form: str, node: Node, span: Span) -> Node:
     """A tensor with the examples as its first axis."""
     running = node.type.running
     if "batch" not in running:
-        b.fail("E396", f"{form} shows what differs from example to example", span, "is one value")
+        text = f"{form} shows what differs from example to example"
+        label = f"is {b.shown(node.type)}, the same for each"
+        b.fail("E396", text, span, label, facts=("as in argmax(net(x)) != label, of its fields",))
     if meet([node]):
         text = f"{form} takes each example by itself, and here the examples of a minibatch meet"
         b.fail("E423", text, span, "depends on the others", facts=("it can be watched",))

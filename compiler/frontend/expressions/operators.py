@@ -14,7 +14,7 @@ from dln.compiler.frontend.context import broadcasting, counting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import listed, static, tensor
-from dln.compiler.frontend.context.values import DataValue, describe, shown
+from dln.compiler.frontend.context.values import NUMBER, VALUE, DataValue, unfit
 from dln.compiler.frontend.data import assertions, splits
 from dln.compiler.frontend.tensors import affine_index, axes, pointwise, reductions
 from dln.compiler.ir.graph import Node
@@ -43,7 +43,8 @@ def _range(b: Build, expr: s.RangeOf, scope: Scope) -> Value:
     numbers: list[float] = []
     for value, part in ((first, expr.first), (last, expr.last), (step, expr.step or expr.last)):
         if not isinstance(value, int | float):
-            b.fail("E305", "a range goes from number to number", part.span, f"is {shown(value)}")
+            text = "a range goes from number to number"
+            unfit(b, "E305", text, part.span, value, NUMBER)
         numbers.append(value)
     start, stop, stride = numbers
     if stride <= 0:
@@ -143,7 +144,12 @@ def _compare(
             return same == (op == "==")
     if isinstance(left, int | float | str) and isinstance(right, int | float | str):
         if isinstance(left, str) != isinstance(right, str):
-            b.fail("E302", "a text and a number cannot be compared", span)
+            word, fact = (
+                (left, right)[isinstance(right, str)],
+                "both are texts, or both are numbers",
+            )
+            fact = f'{fact}: {word} is a number, "{word}" a text' if str(word).isdigit() else fact
+            b.fail("E302", "a text and a number cannot be compared", span, facts=(fact,))
         return COMPARISONS[op][1](left, right)
     return pointwise.compare(b, op, left, right, span, spans)
 
@@ -163,7 +169,9 @@ def truth(b: Build, value: Value, span: Span, what: str = "and, or and not take"
     """A value as one that holds or does not; a number is none."""
     node = broadcasting.as_tensor(b, value, span)
     if node.type.kind != "bool":
-        b.fail("E314", f"{what} truth values", span, "is a number", remedy="compare it: x > 0")
+        is_ = "numbers" if node.type.example else "a number"
+        is_ = "a class" if node.type.domain.name == "class" else is_
+        b.fail("E314", f"{what} truth values", span, f"is {is_}", remedy="compare it: x > 0")
     return node
 
 
@@ -180,7 +188,7 @@ def _unary(b: Build, expr: s.Unary, scope: Scope) -> Value:
     if isinstance(value, Node | list):
         return pointwise.unary(b, "neg", value, expr.span)
     if isinstance(value, bool) or not isinstance(value, int | float | Size):
-        b.fail("E302", "only numbers have a minus", expr.body.span, f"is {describe(value)}")
+        unfit(b, "E302", "only numbers have a minus", expr.body.span, value, VALUE)
     return -value
 
 

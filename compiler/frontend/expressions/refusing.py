@@ -84,6 +84,6 @@ def wrong_count(
         at = Span(span.source, start, start + len(line))
         text = "what is drawn says its sizes behind its name"
         b.fail("E322", text, at, "", (), whole)
-    facts = (f"as in {name}({', '.join(names)})",) if found > len(names) and not remedy else ()
+    facts = (f"as in {name}({', '.join(names)})",) if not remedy else ()
     label = f"takes {', '.join(names) or 'nothing'}"
     b.fail("E322", text, span, label, remedy=remedy, facts=facts)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.static_values import static, tensor, whole
+from dln.compiler.frontend.context.values import NUMBER, unfit
 from dln.compiler.frontend.expressions import phase_queries
 from dln.compiler.frontend.tensors import pointwise
 from dln.compiler.ir.graph import Node
@@ -96,6 +97,7 @@ def _rule(b: Build, name: str, expr: s.Expr, scope: Scope) -> float:
         fits = number and (0 < value < 1 if name == "factor" else value >= 0)  # type: ignore[operator]
         wanted = "between 0 and 1" if name == "factor" else "0 or more"
     if not fits:
-        b.fail("E433", f"{name} of a plateau is {wanted}", expr.span, f"is {value}")
+        facts = (f"as in {name} = {'0.5' if name == 'factor' else '3'}",)
+        unfit(b, "E433", f"{name} of a plateau is {wanted}", expr.span, value, NUMBER, facts=facts)
     assert isinstance(value, int | float)
     return float(value)

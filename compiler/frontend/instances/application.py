@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting, lengths, standing
 from dln.compiler.frontend.context.blaming import Argument
@@ -118,6 +119,24 @@ def latest(b: Build, made: Instance, span: Span) -> Scope | None:
     return made.bodies.get(b.frame) or made.last
 
 
+def _refuse_count(
+    b: Build, made: Instance, given: Sequence[tuple[Value, Span]], span: Span
+) -> NoReturn:
+    """An instance given more or fewer values than its block has ports."""
+    syntax = made.definition.syntax
+    names = ", ".join(p.name for p in syntax.ports) or "nothing"
+    count = f"{len(syntax.ports)} port{'s' * (len(syntax.ports) != 1)}"
+    text, fact = f"{made.name} takes {count}, not {len(given)}", ""
+    plain = [at.text for _, at in given if at.text in {p.name for p in syntax.ports}]
+    if len(given) > len(syntax.ports) == len(plain):
+        fact = f"as in {made.path}({', '.join(plain)})"
+    if len(given) == 2 and given[0][1].text in ("params", "weights", "theta", "w", "state"):
+        fact = f"its parameters are its own: {made.path}({given[1][1].text})"
+    if not fact and made.path.isidentifier():
+        fact = f"as in {made.path}({names.replace('nothing', '')})"
+    b.fail("E322", text, span, f"takes {names}", facts=(fact,) if fact else ())
+
+
 def apply_instance(
     b: Build, made: Instance, given: Sequence[tuple[Value, Span]], span: Span
 ) -> Value:
@@ -144,15 +163,7 @@ def apply_instance(
             b.fail("E415", text, span, "applies it", remedy=inside)
         b.fail("E415", text, span, "is applied", remedy=remedy, facts=facts)
     if len(given) != len(syntax.ports):
-        names = ", ".join(p.name for p in syntax.ports) or "nothing"
-        count = f"{len(syntax.ports)} port{'s' * (len(syntax.ports) != 1)}"
-        text, fact = f"{made.name} takes {count}, not {len(given)}", ""
-        plain = [at.text for _, at in given if at.text in {p.name for p in syntax.ports}]
-        if len(given) > len(syntax.ports) == len(plain):
-            fact = f"as in {made.path}({', '.join(plain)})"
-        if len(given) == 2 and given[0][1].text in ("params", "weights", "theta", "w", "state"):
-            fact = f"its parameters are its own: {made.path}({given[1][1].text})"
-        b.fail("E322", text, span, f"takes {names}", facts=(fact,) if fact else ())
+        _refuse_count(b, made, given, span)
     time = replace(b.time, mapped=maps_time(b, syntax.ports, [v for v, _ in given], block=True))
     if time.stepping and _of_its_own(b, made, given, span):
         time = replace(time, stepping=False, in_step=time.loop is not None or time.in_step)

@@ -154,7 +154,8 @@ def _curve(b: Build, part: EmittedPart, span: Span) -> EmittedPart:
     if len(node.type.shape) == 1:
         return part.changed(axis=_axis(node))
     message = "a curve is a vector, or a watch of a phase"
-    b.fail("E395", message, span, f"is {b.shown(node.type)}")
+    facts = ("numbers are printed by emit alone, a matrix is a picture of its own",)
+    b.fail("E395", message, span, f"is {b.shown(node.type)}", facts=facts)
 
 
 def _axis(node: Node) -> str:

@@ -13,7 +13,7 @@ from typing import Self
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.static_values import lookup, static
-from dln.compiler.frontend.context.values import describe
+from dln.compiler.frontend.context.values import NUMBER, unfit
 from dln.compiler.ir.sizes import Size
 from dln.compiler.schema.tables import COMPARISONS
 from dln.grammar import syntax as s
@@ -48,8 +48,7 @@ def require(b: Build, st: s.Expect, scope: Scope) -> bool:
     if st.within is not None:
         tolerance = static(b, st.within, scope, "a tolerance")
         if not isinstance(tolerance, int | float):
-            label = f"is {describe(tolerance)}"
-            b.fail("E305", "a tolerance is a number", st.within.span, label)
+            unfit(b, "E305", "a tolerance is a number", st.within.span, tolerance, NUMBER)
         within = tolerance
         if op != "==":
             b.fail("E370", "within goes with ==", st.within.span, f"a tolerance beside {op}")

@@ -88,6 +88,10 @@ def transpose(b: Build, value: Value, span: Span) -> Value:
         if len(node.type.example) == 1 and "time" in node.type.running:
             fact = "over time each step meets each in an equation: s[t, r] = q[t] @ k[r]"
         label = f"is {b.shown(node.type)}"
+        if not node.type.example:
+            fact = "a single number has no rows and columns: the mark goes"
+        if len(node.type.example) > 2:
+            fact = "with indices any axes change places: y[i, k, j] = x[i, j, k]"
         b.fail("E204", text, span, label, facts=(fact,) if fact else ())
     return _moved(b, node, 0, 1, span)
 
@@ -141,6 +145,7 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
         if is_clock(index):
             label = "is counted while a phase learns"
             facts = (f"what changes with it is a choice: 0.1 if {span.text} < 10 else 0.01",)
+        facts = facts or ("a place is a whole number, an index or a class, as argmax(z) is one",)
         b.fail("E210", "an index must be a class or a whole number", span, label, facts=facts)
     index, has = absences.split(b, index, span)
     if has is not None:

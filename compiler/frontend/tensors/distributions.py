@@ -7,7 +7,7 @@ from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.context.frame import Drawing
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import whole_size
-from dln.compiler.frontend.context.values import describe, shown
+from dln.compiler.frontend.context.values import NUMBER, WHOLE, unfit
 from dln.compiler.frontend.tensors import pointwise
 from dln.compiler.frontend.tensors.domains import want_domain
 from dln.compiler.ir.graph import Node
@@ -209,7 +209,7 @@ def noise(b: Build, span: Span, n: Value, *sizes: Value) -> Node:
     made of them has a value for each."""
     rows, *each = (whole_size(b, v, span) for v in (n, *sizes))
     if rows.value == 0:
-        b.fail("E305", "noise has at least one row", b.blame(n, span), f"is {shown(n)}")
+        unfit(b, "E305", "noise has at least one row", b.blame(n, span), n, WHOLE)
     axis = f"noise.{next(b.counter)}"
     like = TensorType((rows, *each), (axis,), "real", PROB)
     make, drawing = b.at(span), Drawing(place_site(b, span, "noise"), None)
@@ -250,7 +250,8 @@ def distort(
     ranges = {k: _range(b, span, k, v) for k, v in how.items()}
     if isinstance(background, bool) or not isinstance(background, int | float):
         at = b.blame(background, span)
-        b.fail("E305", "background is a number known when the spec is read", at)
+        text = "background is a number known when the spec is read"
+        unfit(b, "E305", text, at, background, NUMBER)
     lead = TensorType(node.type.lead, node.type.running)
     five = TensorType((*lead.shape, Size(5)), lead.running)
     site, like = _draws(b, span, "distort", *_shaped(b, five))
@@ -264,8 +265,7 @@ def _range(b: Build, span: Span, name: str, value: Value) -> float:
     most = AT_MOST[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
         at = b.blame(value, span)
-        found = value if isinstance(value, int | float) else describe(value)
-        b.fail("E347", f"{name} is a number from 0 on", at, f"is {found}")
+        unfit(b, "E347", f"{name} is a number from 0 on", at, value, NUMBER)
     if most is not None and value > most:
         at = b.blame(value, span)
         b.fail("E347", f"{name} is a share from 0 to {most}", at, f"is {value}")

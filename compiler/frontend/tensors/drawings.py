@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from dln.compiler.frontend.context.build_context import Build, Value
-from dln.compiler.frontend.context.values import describe
+from dln.compiler.frontend.context.values import TEXT, unfit
 from dln.grammar.diagnostics import DlnError, Fault, Note, Problem, Source, Span
 
 MARKS = {"X": 1, "#": 1, "1": 1, ".": 0, "0": 0}
@@ -17,7 +17,7 @@ INK = {"#": 1, ".": -1}
 def marks(b: Build, span: Span, text: Value) -> list[list[int]]:
     """A drawn table as rows of 0 and 1: `X`, `#` or `1` is a mark, `.` or `0` is none."""
     if not isinstance(text, str):
-        b.fail("E302", "marks takes a text", b.blame(text, span), f"is {describe(text)}")
+        unfit(b, "E302", "marks takes a text", b.blame(text, span), text, TEXT)
     at = b.blame(text, span)
     places = [(m.group(), m.start()) for m in re.finditer(r"\S.*\S|\S", text)]
     rows = [row for row, _ in places]
@@ -48,7 +48,7 @@ def glyphs(b: Build, span: Span, name: Value) -> list[list[int]]:
     are of one size and are read row by row.
     """
     if not isinstance(name, str):
-        b.fail("E302", "glyphs takes a file name", b.blame(name, span), f"is {describe(name)}")
+        unfit(b, "E302", "glyphs takes a file name", b.blame(name, span), name, TEXT)
     try:
         source = b.outside.text_file(name, str(Path(span.source.path).resolve().parent))
     except Fault as fault:

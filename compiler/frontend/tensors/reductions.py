@@ -19,7 +19,7 @@ from dln.compiler.frontend.context.broadcasting import (
 )
 from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.context.size_places import declared_place, instead, size_place
-from dln.compiler.frontend.context.values import shown, whole_number
+from dln.compiler.frontend.context.values import WHOLE, unfit, whole_number
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Conflict, Size
@@ -287,7 +287,7 @@ def lowest(b: Build, span: Span, x: Value, k: Value) -> Node:
         text = f"how many are lowest is a whole number{of}"
         limited = most is not None and most == b.outside.limit
         facts = (f"--limit leaves {most} examples: --limit {number}, or more",) * limited
-        b.fail("E305", text, b.blame(k, span), f"is {shown(k)}", facts=facts)
+        unfit(b, "E305", text, b.blame(k, span), k, WHOLE, facts=facts)
     node = lengths.filled(b, node, (len(node.type.running),), lengths.LARGE, span)
     return b.at(span)("lowest", node, k=number)
 

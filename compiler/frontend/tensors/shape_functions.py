@@ -10,7 +10,14 @@ from typing import NoReturn
 from dln.compiler.frontend.context import absences, broadcasting, counting, lengths
 from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.context.static_values import whole_size
-from dln.compiler.frontend.context.values import IndexVar, describe, shown, whole_number
+from dln.compiler.frontend.context.values import (
+    SIZES,
+    WHOLE,
+    IndexVar,
+    describe,
+    unfit,
+    whole_number,
+)
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Conflict, Size
 from dln.compiler.ir.tensor_type import TensorType
@@ -30,13 +37,14 @@ def onehot(b: Build, span: Span, label: Value) -> Node:
     if node.type.domain.name != "class" or node.type.domain.size is None:
         remedy = "declare its number of classes: label: class(10)"
         text, found = "onehot takes a class", f"is a {node.type.domain}"
-        at = b.blame(label, span)
+        at, known = b.blame(label, span), ""
         said = rf"^\s*(\w+)\s*:\s*class\([^)]*\)\s*=\s*{re.escape(at.text)}\s*$"
         if (field := re.search(said, at.source.text, re.MULTILINE)) is not None:
             remedy = field[1]
         elif node.type.example:
             found, remedy = f"is {b.shown(node.type)}", ""
-        facts: tuple[str, ...] = ()
+            known = "of the largest entry it is onehot(argmax(x))"
+        facts: tuple[str, ...] = (known,) if known and not remedy else ()
         if whole_number(label) is not None:
             found, remedy = "is a number", ""
             facts = (f"a number is said to be a class by as: onehot({at.text} as class(10))",)
@@ -117,7 +125,10 @@ def concat(b: Build, span: Span, *parts: Value, axis: Value = None) -> Value:
         if not n.type.example or len(n.type.example) != len(nodes[0].type.example):
             text = "concat joins vectors, or tensors with as many axes"
             single = () if n.type.example else ("a number joins as a list of one: [1]",)
-            b.fail("E206", text, b.blame(n, span), f"is {b.shown(n.type)}", facts=single)
+            facts = single or (
+                "flatten(x) makes a vector of a tensor, [x] a tensor with one axis more",
+            )
+            b.fail("E206", text, b.blame(n, span), f"is {b.shown(n.type)}", facts=facts)
     k = _axis(b, span, axis, nodes[0])
     rest = _agreeing(b, span, nodes, k)
     shapes = [(*lead.shape, *rest[:k], n.type.example[k], *rest[k:]) for n in nodes]
@@ -145,7 +156,7 @@ def _axis(b: Build, span: Span, axis: Value, of: Node) -> int:
     """The number of an axis of a tensor."""
     last, number = len(of.type.example) - 1, whole_number(0 if axis is None else axis)
     if number is None:
-        b.fail("E305", "an axis is a whole number", b.blame(axis, span), f"is {shown(axis)}")
+        unfit(b, "E305", "an axis is a whole number", b.blame(axis, span), axis, WHOLE)
     if not 0 <= number <= last:
         text, label = f"there is no axis {number}", f"the axes are 0 to {last}"
         remedy = f"axis = {last}" if number == -1 else ""
@@ -189,7 +200,7 @@ def reshape(b: Build, span: Span, x: Value, sizes: Value) -> Node:
     if not isinstance(sizes, list):
         at = b.blame(sizes, span)
         text, label = "the shape is a list of sizes", f"is {describe(sizes)}"
-        b.fail("E302", text, at, label, remedy=f"[{at.text}]" if _is_size(sizes) else "")
+        unfit(b, "E302", text, at, sizes, SIZES, label, f"[{at.text}]" if _is_size(sizes) else "")
     old = [b.number(size) for size in node.type.example]
     if None in old:
         b.fail("E209", "reshape needs known sizes", span, f"is {b.shown(node.type)}")
@@ -239,7 +250,7 @@ def upsample(b: Build, span: Span, x: Value, k: Value) -> Node:
     times = whole_number(k)
     if times is None or times < 1:
         text = "how often each element stands is a whole number, at least 1"
-        b.fail("E305", text, b.blame(k, span), f"is {shown(k)}")
+        unfit(b, "E305", text, b.blame(k, span), k, WHOLE)
     if not node.type.example:
         b.fail("E206", "upsample takes an image or a vector", b.blame(x, span),
                "is a single number")  # fmt: skip
@@ -262,7 +273,7 @@ def pad(b: Build, span: Span, x: Value, n: Value, *, axis: Value = None) -> Node
     node, n = broadcasting.quantity(b, x, span), b.resolve(n) if isinstance(n, Size) else n
     border = whole_number(n)
     if border is None or border < 0:
-        b.fail("E305", "a border is a whole number", b.blame(n, span), f"is {shown(n)}")
+        unfit(b, "E305", "a border is a whole number", b.blame(n, span), n, WHOLE)
     if not node.type.example:
         b.fail("E206", "pad takes an image or a vector", b.blame(x, span), "is a single number")
     for at in _borders(b, span, node, axis) if border else ():

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import static, whole
-from dln.compiler.frontend.context.values import OptimiserUse
+from dln.compiler.frontend.context.values import NUMBER, WHOLE, OptimiserUse, unfit
 from dln.compiler.frontend.training.optimisers import bind_options, own_call
 from dln.compiler.frontend.training.phase_scope import PhaseBody
 from dln.compiler.ir.graph import Node
@@ -62,14 +62,14 @@ def _rules(b: Build, use: OptimiserUse, call: s.Call, scope: Scope) -> Descendin
 def _count(b: Build, expr: s.Syntax, scope: Scope, what: str) -> int:
     value = whole(b, expr, scope, what)
     if value < 1:
-        b.fail("E305", f"{what} is at least 1", expr.span, f"is {value}")
+        unfit(b, "E305", f"{what} is at least 1", expr.span, value, WHOLE)
     return value
 
 
 def _real(b: Build, expr: s.Syntax, scope: Scope, what: str) -> float:
     value = static(b, expr, scope, what)
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        b.fail("E305", f"{what} is a number, 0 or more", expr.span, f"is {value}")
+        unfit(b, "E305", f"{what} is a number, 0 or more", expr.span, value, NUMBER)
     return float(value)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dln.compiler.frontend.context.build_context import Build, Chain, Instance, Scope
 from dln.compiler.frontend.context.static_values import whole
+from dln.compiler.frontend.context.values import shown
 from dln.compiler.frontend.instances.owning import owned_by
 from dln.compiler.frontend.training.objectives import one_parameter
 from dln.compiler.frontend.training.optimisers import own_call
@@ -47,7 +48,10 @@ def start(b: Build, st: s.Start, scope: Scope, asked: tuple[s.Call, str], got: P
     word = b.evaluate(made.only, scope) if made.only is not None else None
     if not isinstance(word, str):
         text = "load takes the name of a safetensors file"
-        b.fail("E436", text, made.span, remedy='load("net.safetensors")')
+        at = made.span if made.only is None else made.only.span
+        label = "" if made.only is None else f"is {shown(word)}"
+        remedy = '"net.safetensors"' if made.only is not None else 'load("net.safetensors")'
+        b.fail("E436", text, at, label, remedy=remedy)
     base = str(Path(made.span.source.path).resolve().parent)
     file = DataSource("safetensors", (word,), {}, base)
     try:

@@ -9,7 +9,7 @@ from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.size_places import const_place
 from dln.compiler.frontend.context.static_values import positive, static, whole, word
-from dln.compiler.frontend.context.values import shown
+from dln.compiler.frontend.context.values import WHOLE, unfit
 from dln.compiler.frontend.training.phase_scope import phase_name
 from dln.compiler.ir.tensor_type import TIME
 from dln.compiler.model import DataSet
@@ -76,13 +76,14 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet, said: Clauses) -
         case "for":
             unit = c.unit or "epoch"
             value = static(b, c.value, scope, "how long") if c.value else 0
-            number = value if isinstance(value, int | float) else -1
+            truth = isinstance(value, bool)
+            number = value if isinstance(value, int | float) and not truth else -1
             if number < 0 or (unit != "second" and number != int(number)):
                 at, text = (c.value or c).span, f"the number of {unit}s must be a whole number"
-                label, notes = f"is {shown(value)}", tuple[Note, ...]()
+                notes = tuple[Note, ...]()
                 if c.value is not None and (said_at := const_place(c.value, scope)) is not None:
                     at, notes = said_at, (Note(at, "stands here"),)
-                b.fail("E305", text, at, label, notes)
+                unfit(b, "E305", text, at, value, WHOLE, notes=notes)
             return said.changed(duration=(int(number), UNITS[unit]))
         case "order":
             return _order(b, c, data, said)
@@ -141,7 +142,9 @@ def _order(b: Build, c: s.Clause, data: DataSet, said: Clauses) -> Clauses:
         classes = [k for k, f in data.fields.items() if f.node.type.domain.name == "class"]
         at, text = args[0].span if args else c.span, f"{name} takes the field that holds the class"
         remedy = f"order {name}({classes[0]})" if classes else ""
-        b.fail("E362", text, at, "is no class", remedy=remedy)
+        facts = () if remedy else ("a field is one where it says so: label: class(10) = raw.label",)
+        is_ = f"is {data.fields[label].node.type.domain}" if label in data.fields else "is none"
+        b.fail("E362", text, at, is_, remedy=remedy, facts=facts)
     return said.changed(order=name, balanced=label)
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from dln.compiler.frontend.context.build_context import Binding, Build, Scope
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.static_values import positive, static
+from dln.compiler.frontend.context.values import NUMBER, unfit
 from dln.compiler.frontend.expressions import phase_queries, schedules
 from dln.compiler.frontend.training.phase_scope import PhaseBody, bodies
 from dln.compiler.ir.graph import Node, ancestors
@@ -69,7 +70,8 @@ def stalls(b: Build, st: s.Until, scope: Scope) -> Node:
     least: object = 0 if said.by is None else static(b, said.by, scope, "by how much")
     if isinstance(least, bool) or not isinstance(least, int | float) or least < 0:
         assert said.by is not None
-        b.fail("E433", "a watch is better by a number, 0 or more", said.by.span, f"is {least}")
+        text = "a watch is better by a number, 0 or more"
+        unfit(b, "E433", text, said.by.span, least, NUMBER)
     key = ReportFold(unit, report.watch, sign, (float(least),), report.entry)
     make = b.at(st.span)
     return make("ge", schedules.fold(b, key, st.span), make.const(float(count)))

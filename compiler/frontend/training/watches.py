@@ -224,7 +224,10 @@ def _over_watches(b: Build, expr: s.Expr, scope: Scope, got: PhaseBody, what: st
     clocks = [n["name"] for n in ancestors([node]) if is_clock(n)]
     if all(isinstance(name, PhaseNumber) for name in clocks):  # of another phase, which is over
         text = f"{who} is the same all through the phase"
-        b.fail("E371", text, expr.span, "depends on no watch, and not on the time")
+        names = [w.name for w in got.watches]
+        listed = f"what it watches: {', '.join(names)}" if names else "epoch and update"
+        facts = (f"what changes in the phase is {listed}",)
+        b.fail("E371", text, expr.span, "depends on no watch, and not on the time", facts=facts)
     return node
 
 
