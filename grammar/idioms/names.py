@@ -82,6 +82,11 @@ NEEDLESS = frozenset(
 )
 
 
+def plain(name: str) -> str:
+    """A word as it is looked up, without regard to case and `_`."""
+    return name.casefold().replace("_", "").replace(".", "")
+
+
 def clock(name: str) -> str:
     """What counts in a phase, of a name that other tools have for it."""
     return CLOCKS.get(name.casefold().replace("_", ""), "")

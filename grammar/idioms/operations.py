@@ -382,6 +382,8 @@ PLACES = (
     ("lecun_normal|lecun_uniform|lecun", "fan_in", FIRST),
     ("concat([{inside}])", "concat({inside})", JOIN),
 )
+# Rows whose advice other tables give more exactly.
+WEAK = frozenset(Idiom(*row) for table in (LOSSES, LAYERS, ANY) for row in table)
 TABLES = (PRODUCTS, SHAPES, NUMBERS, VALUES, DRAWS, LOSSES, LAYERS, ANY)
 ROWS = tuple(Idiom(*row) for table in TABLES for row in table)
 ADVISED = tuple(

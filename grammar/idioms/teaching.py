@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dln.grammar.diagnostics import Problem, Source, Span, slips
 from dln.grammar.idioms import forms, heads, names, operations, statements
 from dln.grammar.idioms.forms import Idiom
+
+if TYPE_CHECKING:
+    from dln.grammar.idioms.concepts.filling import Told
 
 MOST = 2_000  # characters of a statement that is looked at
 MANY = 40  # lines of one
@@ -33,10 +36,20 @@ def _taught(p: Problem, writer: Translator) -> Problem:
         return p
     base, text = statement(p.span.source, p.span.start)
     found = _at(text, p.span.start - base, p.span.stop - base, p.code, writer)
+    strong = found is not None and (
+        found[0] not in operations.WEAK or bool(found[2] and not found[2].startswith(ADVICE))
+    )
+    if _is_word(p) and writer.parameter(text) is None:
+        from dln.grammar.idioms.concepts import lookup  # late: most words have a form of their own
+
+        known, field = frozenset(writer.known.split()), _in_data(p.span)
+        told = lookup.told(text, p.span.start - base, known, writer.rewritten, field)
+        if told is not None and (told.sure or not strong):
+            return _of_word(p, text, base, told, writer)
     if found is None:
         return p
     row, match, here = found
-    start, stop, remedy = writer.replaced(text, match, here)
+    start, stop, remedy = writer.replaced(text, match.span(), here)
     says, facts = row.says, _facts(here)
     if (other := _misspelt(p, match.group(), here)) and remedy:
         facts, remedy = (f"as in {remedy}; {other} is another",), ""
@@ -44,8 +57,52 @@ def _taught(p: Problem, writer: Translator) -> Problem:
         says, start, stop, remedy = operations.LEARNT, *match.span(), made
     span = Span(p.span.source, base + start, base + stop)
     others = writer.others(row, match) if remedy else ()
-    ways = tuple((span, writer.replaced(text, match, other)[2]) for other in others)
+    ways = tuple((span, writer.replaced(text, match.span(), other)[2]) for other in others)
     return Problem(p.code, says, span, facts=facts, remedy=remedy, word=p.word, ways=ways)
+
+
+def _of_word(p: Problem, text: str, base: int, told: Told, writer: Translator) -> Problem:
+    """A problem as what is said of a word of another tool."""
+    source = p.span.source if p.span else Source("", "")
+    start, stop, remedy = told.start, told.stop, ""
+    facts, ways = told.facts, tuple[tuple[Span, str], ...]()
+    if told.remedies:
+        cuts = [writer.replaced(text, (told.start, told.stop), here) for here in told.remedies]
+        start, stop, remedy = cuts[0]
+        ways = tuple((Span(source, base + a, base + z), here) for a, z, here in cuts[1:])
+        form = text[told.start : told.stop]
+        other = _misspelt(p, form, told.remedies[0])
+        if other and remedy and re.search(rf"\b(?:fn|block|let|param) +{other}\b", source.text):
+            facts, remedy = (f"as in {remedy}; {other} is another",), ""
+    if " clip " in remedy:  # what stands behind a call is no part of it
+        remedy = (text[:start] + remedy + text[stop:]).strip()
+    span = Span(source, base + start, base + stop)
+    return Problem(p.code, told.says, span, facts=facts, remedy=remedy, word=p.word, ways=ways)
+
+
+MAKERS = "fn|block|let|param|fixed|const|optimiser|data|for|scan|state|watch"
+
+
+def _is_word(p: Problem) -> bool:
+    """Whether a problem is a word that there is not, for which none of the spec's own is near."""
+    if p.code == "E327":
+        return "tensor" in p.message
+    if p.code != "E301":
+        return False
+    if " has no part " in p.message:
+        return not p.remedy and not p.facts
+    near = p.remedy if p.remedy.isidentifier() else ""
+    text = p.span.source.text if p.span else ""
+    made = rf"^\s*(?:(?:{MAKERS}) +)?{near}\b[^=~\n]*[=~]|^(?:{MAKERS}) [^\n]*[(,;]\s*{near}\b"
+    own = bool(near) and re.search(made, text, re.MULTILINE) is not None
+    return p.message.startswith("there is no name ") and not own
+
+
+def _in_data(span: Span) -> bool:
+    """Whether a place is in a data set."""
+    before = f"\n{span.source.text[: span.start]}"
+    body = before[before.rfind("\ndata ") + 1 :] if "\ndata " in before else ""
+    return "{" in body.split("\n")[0] and "\n}" not in body
 
 
 def _misspelt(p: Problem, form: str, here: str) -> str:
@@ -142,10 +199,10 @@ class Translator(NamedTuple):
 
     known: str
 
-    def replaced(self, text: str, match: re.Match[str], here: str) -> Cut:
+    def replaced(self, text: str, place: tuple[int, int], here: str) -> Cut:
         """What is replaced in a statement, and by what: the form, or all that is defined where
         there are more of them."""
-        start, stop = match.span()
+        start, stop = place
         if here.startswith(ADVICE) or not here:
             return start, stop, ""
         here = forms.bracketed(here, text[:start], text[stop:])
@@ -265,6 +322,16 @@ def refused(source: Source, start: int, place: int, around: str) -> Problem | No
         here = writer.here(row, match, around=around, above=above, source=source.text)
         if here is not None and row in statements.LAST and (other := _advised(line, writer)):
             row, here = other
+        if here is not None and row.code in ("E105", "E113"):
+            from dln.grammar.idioms.concepts import lookup  # late: most texts have none
+
+            told = lookup.around(text, place - base, writer.rewritten)
+            if told is not None:
+                span, remedy = Span(source, base + told.start, base + told.stop), ""
+                if told.remedies:  # the whole statement: the rest of it is read by it
+                    whole = text[: told.start] + told.remedies[0] + text[told.stop :]
+                    remedy = writer.rewritten(whole.split("\n")[0].split("#")[0].strip())
+                return Problem(row.code, told.says, span, facts=told.facts, remedy=remedy)
         if here is not None:
             span = Span(source, base + begin, base + match.end())
             facts = _facts(here)
