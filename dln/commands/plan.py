@@ -26,6 +26,7 @@ from dln.options import Whole, Wrong, compiled, loaded, settings, takes
 from dln.options import shown as word
 from dln.printing.terminal import Terminal, columns, plural
 from dln.running.training import foreseen, select
+from dln.runtime.footprint.process import resident
 from dln.settings import Settings, chosen
 from dln.spec import Compiled
 
@@ -76,6 +77,7 @@ def command(
     if network is not None:
         raise Wrong("--network says how quick messages are, of which there are none", "--mpi 8")
     made = compiled(terminal, spec, asked)
+    before = resident()
     programs = made.plan.programs
     shown = chosen(program, programs, "program")
     if program is None:  # first values are in float64 for either precision: the same text twice
@@ -94,7 +96,7 @@ def command(
                 terminal.result(f"\n\n{phase.name} cannot be cut into shards: {why}")
     told: dict[str, Any] = {}
     if program is None:
-        told = {"peak": _peak(terminal, made, asked)}
+        told = {"peak": _peak(terminal, made, asked, before)}
     terminal.data({"spec": made.spec.name, "backend": made.backend,
                    "programs": {n: program_data(programs[n]) for n in shown}, **told})  # fmt: skip
     return 0
@@ -108,9 +110,10 @@ def _in_ranks(
 
     link = wiring.USUAL if network is None else Link(*network)
     made = compiled(terminal, name, wiring.divided(loaded(name, given), given, ranks))
+    before = resident()
     found = wiring.foreseen(made, ranks, link)
     terminal.result(wiring.told(found, link))
-    peak = foreseen(made, select(made.spec, given), given, ranks)
+    peak = foreseen(made, select(made.spec, given), given, ranks, before)
     terminal.result(f"\na rank takes {said(peak.bytes)} of memory at its peak: {peak.what}")
     memory = {"bytes": peak.bytes, "when": peak.what}
     told = {"spec": made.spec.name, "ranks": ranks, "memory": memory}
@@ -118,9 +121,10 @@ def _in_ranks(
     return 0
 
 
-def _peak(terminal: Terminal, made: Compiled, given: Settings) -> dict[str, Any]:
-    """What a run takes in memory, itemised; raises `DlnError` where that is more than the limit."""
-    peak = foreseen(made, select(made.spec, given), given)
+def _peak(terminal: Terminal, made: Compiled, given: Settings, before: int) -> dict[str, Any]:
+    """What a run takes in memory, itemised, beside what this process had `before` it wrote out the
+    programs, as a run does not; raises `DlnError` where that is more than the limit."""
+    peak = foreseen(made, select(made.spec, given), given, before=before)
     rows = [("what", "bytes", "place")]
     rows += [(i.what, f"{i.bytes:,}", str(i.place or "")) for i in peak.largest]
     terminal.result(f"\n\na run takes {said(peak.bytes)} of memory at its peak: {peak.what}\n")

@@ -80,13 +80,16 @@ def opened(
     return session
 
 
-def foreseen(compiled: Compiled, selection: Selection, given: Settings, ranks: int = 1) -> Moment:
-    """The moment at which a run takes most memory, in the first of its ranks. Raises `DlnError`
-    E523 where that is more than the limit."""
+def foreseen(
+    compiled: Compiled, selection: Selection, given: Settings, ranks: int = 1, before: int = 0
+) -> Moment:
+    """The moment at which a run takes most memory, in the first of its ranks; the process has taken
+    so many bytes `before`, those that it has now if none are said. Raises `DlnError` E523 where
+    that is more than the limit."""
     keep = compiled.spec.facts.probed
     asked = AskedRun(selection.names, given.epochs, given.limit, saves=True, keep=keep, tasks=True,
                      ranks=ranks if given.backend == "numpy" else 1)  # fmt: skip
-    bounds = Bounds(given.memory_limit, words=LINE)
+    bounds = Bounds(given.memory_limit, before=before, words=LINE)
     refuse(compiled.plan, asked, bounds)
     return bounds.foreseen(compiled.plan, asked)[1]
 

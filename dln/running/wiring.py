@@ -11,6 +11,7 @@ from dln.grammar.diagnostics import Fault
 from dln.printing.terminal import columns, plural
 from dln.runtime.device.device import open_device
 from dln.runtime.device.limits import limits
+from dln.runtime.training.phase_run import refuse_uncut
 from dln.runtime.wire import Link, Wire, wires
 from dln.settings import Settings
 from dln.spec import Compiled, Spec
@@ -26,13 +27,20 @@ def divided(spec: Spec, given: Settings, ranks: int) -> Settings:
 
 
 def foreseen(made: Compiled, ranks: int, link: Link) -> list[Wire]:
-    """What each phase costs in ranks. Raises `Fault` E640 where no phase has shards."""
+    """What each phase costs in ranks. Raises `Fault` E640 where no phase has shards, `DlnError`
+    E437 where none can be cut into them."""
     dtype = made.plan.dtype
     found = list(wires(made.plan, ranks, link, limits(open_device("numpy"), dtype)))
-    if not found:
-        message = f"{made.spec.name} has no phase whose minibatches are summed in shards"
-        raise Fault(message, f"--shards {ranks}", "E640")
-    return found
+    if found:
+        return found
+    refuse_uncut(made.plan, made.plan.phases)
+    if not made.plan.phases:
+        message = f"{made.spec.name} trains nothing that ranks could share"
+        raise Fault(message, "leave out --mpi", "E640")
+    message = f"{made.spec.name} has no phase whose minibatches are summed in shards"
+    if ranks == 1:
+        raise Fault(f"{message}, and one rank has nobody to share them with", "--mpi 2", "E640")
+    raise Fault(message, f"--shards {ranks}", "E640")
 
 
 def told(found: Sequence[Wire], link: Link) -> str:

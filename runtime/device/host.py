@@ -176,6 +176,20 @@ def _getter(name: str = "get_num_threads", kind: Any = ctypes.c_int) -> Callable
     return None if found is None else _typed(found[0], found[1].format(name), kind)
 
 
+def give_back() -> None:
+    """What is free goes to the system, of which glibc keeps up to 64 MB for the next to ask; other
+    libraries of C keep little, and have no word for it."""
+    if trim := _trim():
+        trim(0)
+
+
+@cache
+def _trim() -> Callable[[int], int] | None:
+    with suppress(OSError, TypeError):  # there is no library of that name, as on Windows
+        return getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return None
+
+
 def threads_in_use() -> int | None:
     """Threads of matrix products, for the whole process; None if NumPy's BLAS does not tell."""
     getter = _getter()

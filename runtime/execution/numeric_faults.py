@@ -57,6 +57,11 @@ class Watchman:
         """A program is about to run, or to be bound, on n examples."""
         self._ran = Run(executable, n, bound, example)
 
+    def done(self) -> None:
+        """Nothing runs any more: memory of what ran last is not held any longer. Of the phase that
+        watches by this, and is held by it, the cyclic collector may come late."""
+        self._ran = None
+
     @contextmanager
     def over(
         self, where: Callable[[], str], failed: Callable[[], None] = lambda: None

@@ -25,6 +25,7 @@ from dln.compiler.plan import (
 )
 from dln.grammar.diagnostics import Fault
 from dln.runtime.device.device import DeviceArray
+from dln.runtime.device.host import give_back
 from dln.runtime.execution.calls import ArrayCall, feeds
 from dln.runtime.execution.executable import Bound, Executable
 from dln.runtime.execution.numeric_faults import (
@@ -284,6 +285,7 @@ class Programs:
         self.ranks.forget()
         for ready in self._ready.values():
             ready.executable.release()
+        give_back()
 
     # ---- first values --------------------------------------------------------------------------
 

@@ -28,9 +28,12 @@ from dln.runtime.footprint.walk import AskedRun, RunWalk, inside, row_bytes, siz
 ORDERS = {"file": (8, 8), "stream": (16, 8), "shuffled": (20, 16), "replacement": (24, 16),
           "balanced": (96, 16), "even": (96, 16)}  # fmt: skip
 """Bytes for each example while the order of an epoch is worked out, and while it is copied."""
-SIDE, GAP, PIXEL, IMAGE, CURVES = 96, 6, 127, 30_000_000, 10_000_000
-"""Pixels of a tile's side and between tiles; bytes for each of them while a picture is drawn, and
-for a matrix and for curves (matplotlib 3.10)."""
+SIDE, GAP, INCH = 96, 6, 150
+"""Pixels of a tile's side and between tiles, and of an inch of a picture."""
+TILE, EVEN, FILLED, NUMBER, POINT, CURVES = 145, 40, 72, 75, 6_000, 4_000_000
+"""Bytes while a picture is drawn (matplotlib 3.11): for a pixel of tiles, and of the picture of a
+matrix that keeps its shape or fills the picture; for a number of it; for a point of a curve, and
+for curves without any."""
 WHOLE_VECTORS = 7
 """The vectors of double precision that a search along a line has at once, and one as it came."""
 
@@ -51,7 +54,7 @@ def forecast(plan: Plan, asked: AskedRun) -> Moment:
 
 
 def first_values(walk: RunWalk) -> None:
-    """Parameters are drawn in double precision, copied, and brought into their own."""
+    """Parameters are drawn in double precision, and brought into their own from where they lie."""
     plan = walk.plan
     if not plan.params:
         return
@@ -60,9 +63,9 @@ def first_values(walk: RunWalk) -> None:
     walk.precision = dict.fromkeys(plan.params, "float64" if wide else plan.dtype)
     keys = map(ProgramKind.INIT.of, (plan.dtype, "float64", "float32"))
     key = next(key for key in keys if key in plan.programs)
-    copies = walk.passes(key, 1, "first values of the parameters")
+    program, what = walk.ready(key), "first values of the parameters"
     walk.ledger.hold(*parameters(walk))
-    walk.ledger.moment("first values of the parameters", copies)
+    walk.ledger.moment(what, walk.taken(program, 1, what), *inside(program, 1))
 
 
 def parameters(walk: RunWalk) -> list[Item]:
@@ -186,13 +189,13 @@ def training(walk: RunWalk, spec: PhaseSpec) -> None:
     walk.ledger.hold(order)
     if again(walk, spec):
         walk.ledger.moment(order.what, replace(order, bytes=max(drawing, copying) * examples))
-    for estimate in spec.estimates:
+    for estimate in () if idle(walk, spec) else spec.estimates:
         size = min(examples, estimate.sample, walk.plan.programs[estimate.program].capacity)
         drawn(walk, spec.data, size)
         walk.runs(estimate.program, size, f"{name}: an estimate on {some(size)}", spec.place)
     drawn(walk, spec.data, n)
     update = f"{name}: an update on {some(n)}"
-    for i, key in enumerate(spec.steps):
+    for i, key in () if idle(walk, spec) else enumerate(spec.steps):
         if spec.cuts:
             in_shards(walk, spec, spec.cuts[i], n, update)
         else:
@@ -200,7 +203,8 @@ def training(walk: RunWalk, spec: PhaseSpec) -> None:
     if walk.asked.saves:
         walk.ledger.moment("the hash of the parameters", copied(walk))
     for watch in spec.watches:
-        watching(walk, spec, watch, n)
+        if watch.on is not None or not idle(walk, spec):
+            watching(walk, spec, watch, n)
     keeps = [k.program for k in spec.keeps if k.program is not None]
     for key in (*spec.until, *keeps):
         walk.runs(key, 1, f"{name}: when it ends")
@@ -228,6 +232,13 @@ def in_shards(
     held = Item(what, sum(fields.values()), spec.place, "batch", spec.name)
     walk.ledger.put(f"fields of {spec.name}", held)
     walk.ledger.moment(what, *search(walk, spec))
+
+
+def idle(walk: RunWalk, spec: PhaseSpec) -> bool:
+    """Whether a phase does no update at all: it is there for what is asked of its start."""
+    count, unit = spec.duration
+    asked = walk.asked.epochs
+    return asked == 0 or count == 0 and (asked is None or unit == "update")
 
 
 def some(n: int) -> str:
@@ -347,9 +358,18 @@ def picture(shapes: list[tuple[int, ...]]) -> int:
     some inches."""
     tiles = [s for s in shapes if len(s) > 2]
     if not tiles:
-        return IMAGE if any(len(s) == 2 for s in shapes) else CURVES
+        curves = CURVES + POINT * max((s[0] for s in shapes if len(s) == 1), default=0)
+        return max((matrix(*s) for s in shapes if len(s) == 2), default=curves)
     *counts, high, wide = tiles[0]
     times, n = max(1, SIDE // max(high, wide, 1)), prod(counts)
     across = counts[-1] if len(counts) > 1 else n if n <= 8 else ceil(sqrt(n))
     n = -(-n // max(across, 1)) * across
-    return PIXEL * n * (high * times + GAP) * (wide * times + GAP)
+    return TILE * n * (high * times + GAP) * (wide * times + GAP)
+
+
+def matrix(rows: int, columns: int) -> int:
+    """What drawing a matrix takes, by the size of the figure that `dln.printing.pictures` makes."""
+    shape = rows / max(columns, 1)
+    inches = 6.4 * max(2.0, min(8.0, 5.2 * shape + 0.6))
+    pixel = EVEN if 1 / 4 <= shape <= 4 else FILLED
+    return round(pixel * inches * INCH**2) + NUMBER * rows * columns

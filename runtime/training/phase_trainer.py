@@ -90,6 +90,7 @@ class PhaseTrainer:
                     self.state.take_up(self.result)
                     raise Interrupted(f"interrupted in {name}, update {clock.update}")
             self._end()
+        run.watchman.done()
         tell(self.hooks, "phase_end", self.result)
         return self.result
 

@@ -5,20 +5,27 @@ The table of all is printed by `python tests/memory/foreseen.py`.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
+import platform
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from measuring.specs import QUICK, SPECS, net, written
 from measuring.taking import arrays, process
 
 import dln
 from dln.cli import carried_out
+from dln.commands import plan
 from dln.compiler.schema.quantities import bytes_of
 from dln.grammar.diagnostics import DlnError
-from dln.runtime.device.host import Host
+from dln.runtime.device import host
+from dln.runtime.device.host import Host, give_back
 from dln.runtime.footprint.forecast import forecast
 from dln.runtime.footprint.process import resident
 from dln.runtime.footprint.walk import AskedRun
@@ -45,6 +52,59 @@ def test_fewer_examples_are_read(folder: Path) -> None:
     found = arrays(str(folder / "idx.dln"), limit=500)
     assert 0.95 <= found.ratio <= 1.05, found
     assert found.measured < 8e6 < 8000 * 400 * 5
+
+
+def test_a_phase_of_no_updates_takes_nothing_for_them() -> None:
+    data = 'synthetic("gaussians", 3, 20, 20000)'
+    text = net(data, 20, hidden=300, batch=10000).replace("for 1 epochs", "for 0 updates")
+    found = arrays(text, epochs=None)
+    assert 0.95 <= found.ratio <= 1.05 and found.measured < 12e6 < 2 * 300 * 10000 * 4, found
+
+
+def test_a_phase_gives_its_memory_back_before_any_collection() -> None:
+    text = net('synthetic("gaussians", 3, 20, 20000)', 20, hidden=300, batch=10000)
+    text = text.replace("  watch e = sum(N(x)) on d.valid\n", "")
+    session = dln.load(text).compile().session()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        session.train()
+        left, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert left < 8e6 and most > 2 * 10000 * 300 * 4
+
+
+def test_a_plan_counts_what_a_run_has_before_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Writing the programs out takes memory, which a run does not take."""
+    had = iter([123_456_789])
+    monkeypatch.setattr(plan, "resident", lambda: next(had))
+    monkeypatch.setattr(plan, "plan_text", lambda program: next(had, "after it"))
+    assert carried_out(["plan", "backprop", "--json"]) == 0
+    items = json.loads(capsys.readouterr().out)["peak"]["items"]
+    own = [i for i in items if i["what"] == "this process itself"]
+    assert [i["bytes"] for i in own] == [123_456_789]
+
+
+def test_what_programs_leave_goes_to_the_system() -> None:
+    if "glibc" not in platform.libc_ver():
+        give_back()  # nothing to be done, and nothing fails
+        return
+    blocks = [np.ones(60_000, np.uint8) for _ in range(500)]
+    before = resident()
+    del blocks[:-1]  # what is above them stays, so that they would
+    give_back()
+    assert before - resident() > 20e6
+
+
+def test_a_library_of_c_that_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    host._trim.cache_clear()
+    give_back()
+    host._trim.cache_clear()
 
 
 @pytest.mark.slow
@@ -121,7 +181,7 @@ def test_a_smaller_batch_is_what_helps(tmp_path: Path) -> None:
 def test_parameters_are_refused_before_they_are_drawn() -> None:
     text = net('synthetic("gaussians", 3, 1000, 50)', 1000, hidden=100_000)
     problem = refused(dln.load(text).compile(memory_limit="1GB").session)
-    assert "first values of the parameters: 2" in str(problem)
+    assert "first values of the parameters: 1.6 GB" in str(problem)  # twice, in double precision
     assert problem.remedy.startswith('memory_limit="')
 
 

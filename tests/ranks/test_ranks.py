@@ -278,6 +278,36 @@ def test_a_plan_says_what_ranks_would_send(
     assert "try: --mpi 8" in capsys.readouterr().err
 
 
+OTHERS = """data d = synthetic("gaussians", 2, 2, 24) {
+  x[2] = raw.x
+}
+let net = dense(2)
+train t on d batch 8 for 6 epochs {
+  z = net(x)
+  minimize sum(k in others: exp(0 - sum((z - z[k])^2))) over net with sgd(lr = 1)
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "said"),
+    [
+        (NET, ["1"], ["E640", "one rank has nobody to share them with", "try: --mpi 2"]),
+        (NET, ["2", "--shards", "1"], ["E640", "try: --shards 2"]),
+        (OTHERS, ["2"], ["E437", "net.dln:7:12", "one sees what others are"]),
+        ("let net = dense(2)\nlet y = net([1, 2])\n", ["2"], ["E640", "try: leave out --mpi"]),
+    ],
+    ids=["one rank", "one shard", "cannot be cut", "nothing is trained"],
+)
+def test_why_there_is_nothing_to_plan_for_ranks(
+    text: str, words: list[str], said: list[str], tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "net.dln").write_text(text)
+    assert cli.carried_out(["plan", str(tmp_path / "net.dln"), "--mpi", *words]) == 2
+    err = capsys.readouterr().err
+    assert all(word in err for word in said), err
+
+
 def test_a_rank_takes_its_share_of_large_data(tmp_path: Path, capsys: Any) -> None:
     np.savez(tmp_path / "d.npz", x=np.zeros((70_000, 40), np.float32), y=np.arange(70_000) % 2)
     (tmp_path / "net.dln").write_text(MAPPED.replace("x[2]", "x[40]").replace("= yes", "= no"))

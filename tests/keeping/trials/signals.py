@@ -29,6 +29,9 @@ def double(folder: Path, count: int, seed: int, longest: float, fresh: bool) -> 
         time.sleep(rng.uniform(0.0, longest))
         process.send(*rng.choices(PAIRS, k=2), apart=rng.choice((0.0, rng.uniform(0.0, 0.002))))
         ended = process.ended()
+        if fresh and "init_import_site" in ended.printed:  # Python itself, before it comes to dln
+            found["before dln"] += 1
+            continue
         found[f"exit {ended.code}"] += 1
         for what in judged(folder / "runs" / "minibatch-1", ended):
             found[what] += 1
