@@ -7,21 +7,17 @@ type rule of its own operation, so two nodes that turn out to be the same become
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from operator import is_
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from dln.compiler.ir.graph import Graph, Node, ancestors
 from dln.compiler.ir.op import Attrs, Make
 from dln.compiler.ir.ops.loop import Body
-from dln.compiler.ir.sizes import Size, Sizes
+from dln.compiler.ir.resolving import known
+from dln.compiler.ir.sizes import Sizes
 from dln.compiler.ir.structure import in_step, is_item, is_scan
-from dln.compiler.ir.tensor_type import Domain, TensorType
 from dln.compiler.model import Functions, Model, remap
 from dln.grammar.diagnostics import DlnError, Fault
-
-PLAIN = frozenset({str, int, float, bool, type(None)})
-"""What holds no size: most attributes are of these."""
 
 
 def infer(model: Model) -> Model:
@@ -102,27 +98,3 @@ def never_fixed(model: Model, node: Node, broken: Mapping[Node, DlnError]) -> No
             at = v.span or model.graph.spans.get(n, (None,))[0]
             raise Fault(text, code="E336").at(at, "no tensor says how large it is")
     raise AssertionError(f"{node!r} has no place in the inferred graph")
-
-
-def known(value: Any, sizes: Sizes) -> Any:
-    """An attribute with its sizes resolved; itself where nothing in it is open."""
-    if type(value) in PLAIN:
-        return value
-    if isinstance(value, Size):
-        return sizes.resolve(value)
-    if isinstance(value, TensorType):
-        shape, domain = known(value.shape, sizes), known(value.domain, sizes)
-        same = shape is value.shape and domain is value.domain
-        return value if same else value.like(shape=shape, domain=domain)
-    if isinstance(value, Domain):
-        size = None if value.size is None else sizes.resolve(value.size)
-        return value if size is value.size else replace(value, size=size)
-    if has_sizes(value) or (isinstance(value, tuple) and value and has_sizes(value[0])):
-        parts = tuple(known(v, sizes) for v in value)
-        return value if all(map(is_, parts, value)) else parts
-    return value
-
-
-def has_sizes(value: Any) -> bool:
-    """Whether a tuple, such as a term of an index, holds a size."""
-    return isinstance(value, tuple) and any(isinstance(v, Size) for v in value)

@@ -17,6 +17,7 @@ users, for who reads a node is asked where NetworkX would not be loaded otherwis
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from dln.compiler.ir.tensor_type import TensorType
@@ -92,6 +93,7 @@ class Graph:
         self.spans: dict[Node, Spans] = {}
         self._places: dict[Node, dict[Span, None]] = {}  # of nodes that were marked again
         self.names: dict[Node, str] = {}
+        self.marks: list[tuple[Node, Spans, str | None]] | None = None  # where they are kept
         self._unique: dict[Content, Node] = {}
         self._nodes: dict[Node, None] = {}
         self._users: dict[Node, list[tuple[Node, int]]] | None = None
@@ -144,6 +146,8 @@ class Graph:
         self._enter(node)
         if spans:
             self.spans[node] = spans
+            if self.marks is not None:
+                self.marks.append((node, spans, None))
         return node
 
     def include(self, node: Node, spans: Spans = (), name: str | None = None) -> Node:
@@ -178,6 +182,8 @@ class Graph:
 
     def mark(self, node: Node, spans: Spans = (), name: str | None = None) -> None:
         """Join spans to a node, and name it if it has no name yet."""
+        if self.marks is not None:
+            self.marks.append((node, spans, name))
         if spans:
             old = self.spans.get(node)
             if old is None:
@@ -214,6 +220,10 @@ class Graph:
     def topological(self) -> Iterator[Node]:
         """Operands before users; insertion order is such an order, and stays stable."""
         return iter(self._nodes)
+
+    def since(self, count: int) -> list[Node]:
+        """The nodes that have been added to a graph that had so many, in order."""
+        return [*islice(reversed(self._nodes), len(self._nodes) - count)][::-1]
 
     def annotated(self) -> networkx.MultiDiGraph[Node]:
         """The NetworkX graph with `spans`, `name` and `shape` among the node attributes."""

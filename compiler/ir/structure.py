@@ -30,6 +30,7 @@ is_state = _called("state")  # what is kept from update to update
 is_clock = _called("clock")  # a number of the run: epoch, update, a report
 is_size = _called("size")  # a size that is known when the program runs, as a number
 is_draw = _called("draw")
+is_alone = _called("const", "size", "classes")  # a source that says all of itself
 
 # ---- loops -------------------------------------------------------------------------------------
 

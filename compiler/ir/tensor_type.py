@@ -24,10 +24,11 @@ class IndexAxis(str):
     """
 
     spoken: str
+    number: int
 
     def __new__(cls, name: str, number: int) -> Self:
         made = super().__new__(cls, f"{name}.{number}")
-        made.spoken = name
+        made.spoken, made.number = name, number
         return made
 
 

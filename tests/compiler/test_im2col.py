@@ -13,11 +13,11 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 import dln
-from dln.compiler.frontend.infer import known
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.contract import subscripts
+from dln.compiler.ir.resolving import known
 from dln.compiler.ir.sizes import BATCH_SIZE, Reason, Size, Sizes, Var
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.lower.emit import lower

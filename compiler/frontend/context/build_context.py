@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from dln.compiler import model
 from dln.compiler.frontend.context.blaming import ActiveCall, Argument, Giving, endless, nothing
@@ -247,12 +247,12 @@ class Phases:
 
 @bundle(kw_only=True)
 class Built(Shared):
-    """What is being built. `rules` say what an expression means and `binders` what a statement
-    binds, by the class of the syntax: both come from rooms above.
+    """What is being built. By the class of the syntax `rules` say what an expression means and
+    `binders` what a statement binds. `sources` and `drawings` are the files that were read.
 
-    `sources` and `drawings` are the files that were read. Of the `constants` those are `used` that
-    were given from outside; `missing` are names of which it has been said that there are none.
-    Of what is defined those are `met`, by the identity of their syntax, that were worked out.
+    Of the `constants` those are `used` that were given from outside; `missing` are names that there
+    are not. Of what is defined `met` was worked out, by the identity of its syntax; `typed` keeps
+    what blocks gave, `applied` counts applications.
     """
 
     outside: Outside
@@ -270,6 +270,8 @@ class Built(Shared):
     tasks: dict[str, model.Tasking] = field(default_factory=dict)
     sweeps: dict[str, model.Sweeping] = field(default_factory=dict)
     met: set[int] = field(default_factory=set)
+    typed: dict[object, Any] = field(default_factory=dict)
+    applied: int = 0
     work: int = 0
 
 
@@ -278,9 +280,8 @@ class Built(Shared):
 
 @bundle()
 class Naming:
-    """The path that the next instance made here gets: `net.h`, or `net.y[0]`, `net.y[1]`; the
-    instance in whose equations that is, and where these stand. A statement such as `minimize` binds
-    no name."""
+    """The path of the next instance made here: `net.h`, or `net.y[0]`, `net.y[1]`; the instance in
+    whose equations that is, and where these stand. A statement such as `minimize` binds no name."""
 
     path: str = "anonymous"
     owner: Instance | None = None
@@ -335,9 +336,8 @@ class TimeMode(Record, eq=False, kw_only=True):
 
 @bundle(frozen=True, kw_only=True)
 class Build(BuildPlace):
-    """Where we are in a build. `naming` is what instances are called that are made here, `drawing`
-    what is drawn here; `claims` takes what is asserted of data, `bracket` is the index around us.
-    """
+    """Where we are in a build. `naming` is what instances made here are called, `drawing` what is
+    drawn here; `claims` takes what is asserted of data, `bracket` is the index around us."""
 
     built: Built
     frame: Frame

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from dln.compiler.frontend.context import blaming
@@ -70,6 +69,20 @@ OPEN = ("E209", "E217", "E336", "E338", "E339")
 def poison(asker: object) -> NoReturn:
     """The finder of a name whose meaning failed."""
     raise Poisoned
+
+
+class Numbers:
+    """Whole numbers, each once: `last` is the latest."""
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def __iter__(self) -> Numbers:
+        return self
+
+    def __next__(self) -> int:
+        self.last += 1
+        return self.last
 
 
 @bundle()
@@ -156,7 +169,7 @@ class Shared:
     problems: Problems = field(default_factory=Problems)
     notes: list[str] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
-    counter: Iterator[int] = field(default_factory=lambda: count(1))
+    counter: Numbers = field(default_factory=Numbers)
     failures: int = 0
     rehearsal: bool = False
 
@@ -178,7 +191,7 @@ class BuildPlace:
     sizes: Sizes = field(init=False)
     facts: NodeFacts = field(init=False)
     problems: Problems = field(init=False)
-    counter: Iterator[int] = field(init=False)
+    counter: Numbers = field(init=False)
 
     def __post_init__(self) -> None:
         shared = (name for name in not_given(type(self)) if name != "make")

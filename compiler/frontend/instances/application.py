@@ -19,6 +19,7 @@ from dln.compiler.frontend.context.ports import Axes, dims_text, fit, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of, lookup
 from dln.compiler.frontend.context.values import Function, Results
 from dln.compiler.frontend.instances import promises, swapped
+from dln.compiler.frontend.instances.typed_once import Work
 from dln.compiler.frontend.scan.equations import substituted
 from dln.compiler.frontend.scan.recurrences import at_step
 from dln.compiler.frontend.tensors.domains import want_domain
@@ -185,6 +186,7 @@ def apply_instance(
             if b.time.reading:  # what is read says nothing of how long other sequences are
                 made.steps, made.along, made.uneven = before
             return result
+        b.built.applied += 1
         if key not in made.memo:
             made.memo[key] = (_body(b, made, nodes, span), nodes)
         result, _ = made.memo[key]
@@ -250,6 +252,7 @@ def _body(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Value:
 
 def _worked_out(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> Worked:
     syntax = made.definition.syntax
+    b.built.applied += 1
     b.built.met.add(id(syntax))
     body = made.scope.child()
     body.owner = made
@@ -261,9 +264,16 @@ def _worked_out(b: Build, made: Instance, nodes: Sequence[Node], span: Span) -> 
         frame = b.frame
         made.bodies[frame] = made.last = body
         made.latest[frame] = Application(tuple(nodes), frame.version, dict(frame.params))
-    for name in [*made.scope.names, *body.names]:
-        binding = made.scope.names.get(name) or body.names[name]
-        lookup(b, name, binding.span or span, body)
+    own, names = list(made.scope.names), list(body.names)
+    for name in own:
+        lookup(b, name, made.scope.names[name].span or span, body)
+    work = Work(b, made, nodes, body)
+    if (first := work.found) is not None:
+        work.again(first)
+    else:
+        with work.kept():
+            for name in names:
+                lookup(b, name, (made.scope.names.get(name) or body.names[name]).span or span, body)
     if not syntax.results:
         b.fail("E415", f"{made.name} promises no result", span, "has no value",
                remedy=f"block {made.name}(...) -> y[m] {{ ... }}")  # fmt: skip

@@ -13,13 +13,13 @@ Only the front-end makes `at`, the element of a sequence at the step at hand, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count as counting
-from typing import Any
+from typing import Any, TypeAlias
 
-from dln.compiler.ir.graph import Graph, K, Node, ancestors, rewrite
+from dln.compiler.ir.graph import Graph, K, Node, Spans, ancestors, rewrite
 from dln.compiler.ir.op import (
     OPS,
     Array,
@@ -77,6 +77,10 @@ class Body:
     def steps(self, n: int) -> range:
         """The numbers of n steps in the order they are run."""
         return range(n - 1, -1, -1) if self.reverse else range(n)
+
+
+Copy: TypeAlias = "Callable[[Graph, Node, tuple[Node, ...], tuple[Spans, str | None]], Node]"
+"""A node made again in a graph, on these operands, with its places and name."""
 
 
 def slot(graph: Graph, type: TensorType, number: int, role: str) -> Node:
@@ -280,6 +284,18 @@ def rebuilt(body: Body, graph: Graph) -> Body:
     )
     nexts = tuple(graph.outputs[BodyValue("next", i)] for i in range(len(body.nexts)))
     return replace(body, graph=graph, rows=rows, fixed=fixed, carried=carried, nexts=nexts)
+
+
+def copied(body: Body, copy: Copy) -> tuple[Body, dict[Node, Node]]:
+    """The same body of nodes of its own, and which they are; `copy` makes one in a graph."""
+    graph, to = Graph(), dict[Node, Node]()
+    for n in body.graph.topological():
+        to[n] = copy(graph, n, tuple([to[o] for o in n.operands]), body.graph.about(n))
+    rows, fixed, carried, nexts = (
+        tuple(to[n] for n in part) for part in (body.rows, body.fixed, body.carried, body.nexts)
+    )
+    made = replace(body, graph=graph, rows=rows, fixed=fixed, carried=carried, nexts=nexts)
+    return made, to
 
 
 def item(m: Make, loop: Node, value: Node) -> Node:
