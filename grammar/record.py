@@ -8,6 +8,7 @@ itself alone. A class costs microseconds to make instead of half a millisecond, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
 Made = TypeVar("Made")
@@ -31,6 +32,7 @@ class Record:
 
     _fields: ClassVar[tuple[str, ...]] = ()
     _compared: ClassVar[tuple[str, ...]] = ()
+    _content: ClassVar[Any] = staticmethod(len)  # the values of these, of the fields by name
     _defaults: ClassVar[dict[str, Any]] = {}
     __match_args__: ClassVar[tuple[str, ...]] = ()
 
@@ -44,6 +46,8 @@ class Record:
         cls._fields = (*own, *cls._fields)
         type.__setattr__(cls, "__match_args__", () if kw_only else tuple(own))
         cls._compared = (*cls._compared, *(k for k, v in own.items() if v.split(" ")[0] != "Span"))
+        content = itemgetter(*cls._compared) if cls._compared else len
+        type.__setattr__(cls, "_content", staticmethod(content))
         cls._defaults = {**cls._defaults, **given}
         if not eq:
             type.__setattr__(cls, "__eq__", object.__eq__)
@@ -93,10 +97,11 @@ class Record:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return all(getattr(self, k) == getattr(other, k) for k in self._compared)
+        same: bool = self._content(self.__dict__) == self._content(other.__dict__)
+        return same
 
     def __hash__(self) -> int:
-        return hash((type(self), *(getattr(self, k) for k in self._compared)))
+        return hash((type(self), self._content(self.__dict__)))
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{k}={getattr(self, k)!r}" for k in self._fields if k in self._compared)

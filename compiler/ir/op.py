@@ -29,6 +29,7 @@ Types: TypeAlias = tuple[TensorType, ...]
 Infer: TypeAlias = Callable[[Attrs, Types], TensorType]
 Gradient: TypeAlias = "Callable[[Make, Node, Node], tuple[Node | None, ...]]"
 Evaluate: TypeAlias = Callable[..., Array]
+"""`(site, *operands)`: what an operation gives at a site."""
 Case: TypeAlias = tuple[Types, dict[str, Any]]
 Examples: TypeAlias = Callable[[], Iterable[Case]]
 BoundRule: TypeAlias = Callable[[Node, Sequence[float], bool], float]
@@ -37,6 +38,17 @@ Flops: TypeAlias = Callable[[Node], Size | int]
 Over: TypeAlias = "Callable[[Node, tuple[int, ...]], Node]"
 SumRule: TypeAlias = "Callable[[Make, Node, tuple[int, ...], Over], Node | None]"
 CurveRule: TypeAlias = "Callable[[Make, Node, Node | None, Node | None], tuple[Node | None, ...]]"
+
+
+class OfNumPy:
+    """A meaning that is a function of NumPy's and asks nothing else of the site."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, site: Site, *arrays: Array) -> Array:
+        made: Array = getattr(site.np, self.name)(*arrays)
+        return made
 
 
 class Site(Record):

@@ -72,6 +72,7 @@ def infer(attrs: Attrs, types: Types) -> TensorType:
 
 
 @lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)
 def subscripts(left: Labels, right: Labels, out: Labels) -> str:
     """The labels as einsum writes them.
 

@@ -13,7 +13,7 @@ Only the front-end makes `at`, the element of a sequence at the step at hand, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count as counting
@@ -26,6 +26,7 @@ from dln.compiler.ir.op import (
     Attrs,
     Evaluate,
     Make,
+    OfNumPy,
     Op,
     Places,
     Site,
@@ -141,16 +142,19 @@ class History(Record):
 
 class Stepper:
     """Works out some nodes of a body, step by step; what is the same in every step is found once:
-    the order, the shapes, the records."""
+    the order, the shapes, the functions. All steps know the same nodes before."""
 
-    def __init__(self, site: Site, wanted: Sequence[Node]) -> None:
+    def __init__(self, site: Site, wanted: Sequence[Node], known: Container[Node]) -> None:
         self.np, self.t = site.np, 0
-        self.nodes: list[tuple[Node, tuple[Node, ...], Evaluate, Site]] = []
+        self.nodes: list[tuple[Node, tuple[Node, ...], Evaluate, tuple[int, ...]]] = []
         for node in ancestors(wanted):
-            if node.op != "slot":
+            if node not in known:
                 shape = tuple(site.size(s) for s in node.type.shape)
                 here = site.changed(attrs=node.attrs, shape=shape, draw=partial(self.draw, site))
-                self.nodes.append((node, node.operands, OPS[node.op].evaluate, here))
+                meaning, call = OPS[node.op].evaluate, partial(OPS[node.op].evaluate, here)
+                if isinstance(meaning, OfNumPy):
+                    call = getattr(site.np, meaning.name)
+                self.nodes.append((node, node.operands, call, shape))
 
     def draw(self, site: Site, kind: str, where: str, shape: tuple[int, ...]) -> Array:
         """Each step draws for itself."""
@@ -160,35 +164,43 @@ class Stepper:
         """Add to the values of a step those that are wanted and not known yet. Raises `Fault` for a
         value of another shape than its node's."""
         self.t, asarray, array = t, self.np.asarray, self.np.ndarray
-        for node, operands, evaluate, site in self.nodes:
-            if node in values:
-                continue
-            value = evaluate(site, *[values[o] for o in operands])
+        for node, operands, call, shape in self.nodes:
+            if len(operands) == 2:
+                a, b = operands
+                value = call(values[a], values[b])
+            elif len(operands) == 1:
+                value = call(values[operands[0]])
+            else:
+                value = call(*[values[o] for o in operands])
             if type(value) is not array:
                 value = asarray(value)
-            if value.shape != site.shape:
-                raise Fault(f"{node!r} has shape {site.shape}, its value has {value.shape}")
+            if value.shape != shape:
+                raise Fault(f"{node!r} has shape {shape}, its value has {value.shape}")
             values[node] = value
 
 
 def evaluate_scan(site: Site, *operands: Array) -> History:
     """Step after step; the values of each are kept."""
     body: Body = site.attrs["body"]
-    n, stepper = site.size(body.length), Stepper(site, body.nexts)
+    n, stepper = site.size(body.length), Stepper(site, body.nexts, body.slots)
     given = dict(zip(body.slots, operands, strict=True))
     held = {s: given[s] for s in body.carried}
+    rows = [(s, given[s]) for s in body.rows]
     steps: list[dict[Node, Array]] = [{} for _ in range(n)]
     alike = dict.fromkeys(body.fixed)  # what is the same in each step, and worked out in the first
-    for node, operands, *_ in stepper.nodes:
-        if node.op != "draw" and all(o in alike for o in operands):
+    for node, of, *_ in stepper.nodes:
+        if node.op != "draw" and all(o in alike for o in of):
             alike[node] = None
     same = {s: given[s] for s in body.fixed}
     for t in body.steps(n):
-        steps[t] = same | {s: given[s][t] for s in body.rows} | held
-        stepper.fill(steps[t], t)
+        steps[t] = now = {**same, **held}
+        for s, sequence in rows:
+            now[s] = sequence[t]
+        stepper.fill(now, t)
         if len(same) < len(alike):
-            same = {node: steps[t][node] for node in alike}
-        held = {s: steps[t][new] for s, new in zip(body.carried, body.nexts, strict=True)}
+            same = {node: now[node] for node in alike}
+            stepper.nodes = [known for known in stepper.nodes if known[0] not in alike]
+        held = {s: now[new] for s, new in zip(body.carried, body.nexts, strict=True)}
     return History(body, tuple(steps))
 
 
@@ -210,7 +222,7 @@ def evaluate_left(site: Site, loop: History) -> Array:
 def rows_of(site: Site, loop: History, value: Node) -> list[Array]:
     """The values of a node of a body, step by step."""
     if any(value not in now for now in loop.steps):
-        stepper = Stepper(site, [value])
+        stepper = Stepper(site, [value], loop.steps[0])
         for t, now in enumerate(loop.steps):
             stepper.fill(now, t)
     return [now[value] for now in loop.steps]
