@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import (
     BlockDef,
     Build,
@@ -286,6 +287,10 @@ def _apply(b: Build, made: Instance, span: Span, guess: Guess) -> None:
         while b.owned.inits:
             with b.collecting():
                 b.owned.inits.pop(0)(b)
+        for st in syntax.body:
+            if isinstance(st, s.Update):
+                with b.collecting():
+                    broadcasting.quantity(b, b.evaluate(st.value, body), st.value.span)
         look_in(b, syntax, body)
 
 

@@ -89,9 +89,14 @@ def whole(b: Build, expr: s.Syntax, scope: Scope, what: str) -> int:
     return number
 
 
-def positive(b: Build, expr: s.Syntax, scope: Scope, what: str, text: str = "") -> int:
-    """A static whole number of at least 1, which the `text` says."""
+def positive(
+    b: Build, expr: s.Syntax, scope: Scope, what: str, text: str = "", most: int | None = None
+) -> int:
+    """A static whole number of at least 1, which the `text` says, and of at most so much."""
     number = whole(b, expr, scope, what)
+    if most is not None and number > most:
+        fact = f"{most:,} is the most"
+        b.fail("E305", f"{what} is too much", expr.span, f"is {number:,}", facts=(fact,))
     if number < 1:
         unfit(b, "E305", text or f"{what} is at least 1", expr.span, number, WHOLE)
     return number

@@ -275,6 +275,8 @@ DESCRIBED: dict[type | UnionType, str] = {
 
 def describe(value: Value) -> str:
     """What kind of thing a value is, in the language's own words."""
+    if isinstance(value, Node) and value.type.domain.name == "class":
+        return "a class"
     found = (text for kind, text in DESCRIBED.items() if isinstance(value, kind))
     return next(found, "something else").format(value)
 

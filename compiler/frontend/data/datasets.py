@@ -145,9 +145,13 @@ def _argument(reader: s.Expr | s.Given, message: str) -> Span:
             return word(arg.span, name)
         if f": {name} must be" in message:
             return arg.value.span
-    first = reader.plain[0] if isinstance(reader, s.Call) and reader.plain else None
-    if isinstance(first, s.String) and message.startswith("there is no synthetic set"):
-        return first.span
+    plain = reader.plain if isinstance(reader, s.Call) else ()
+    if plain and (len(plain) == 1 or message.startswith("there is no synthetic set")):
+        return (
+            plain[0].span if " takes " in message or message.startswith("there is") else reader.span
+        )
+    if len(plain) > 3 and ": count must be" in message:
+        return plain[3].span
     return reader.span
 
 
@@ -256,15 +260,19 @@ def _settings(
         facts = (f"{fact}, on a line of its own, and not here",)
         b.fail("E349", text, at, f"{reader} takes no {name}", facts=facts)
     found: dict[str, object] = dict(known)
-    seen: dict[str, Span] = {}
+    seen, failed = dict[str, Span](), set[str]()
     for place, body in enumerate((_like(b, st, scope), st.body)):
         for setting in body:
             if isinstance(setting, s.Setting):
+                failed.add(setting.name)
                 with b.collecting():
                     first = seen.setdefault(setting.name, setting.span) if place == 1 else None
                     if first is not None and first != setting.span:
                         b.refuse_again(f"{setting.name} is set twice", setting.span, first)
                     found[setting.name] = _setting(b, setting, reader, scope)
+                    failed.discard(setting.name)
+    if failed:
+        raise Poisoned
     return found
 
 

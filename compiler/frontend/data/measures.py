@@ -70,7 +70,9 @@ def function(kind: str) -> Callable[[Build, s.Call, Scope], Node]:
         if "batch" not in value.type.running:
             text = f"{kind} takes what differs from example to example"
             fact = "as in standardised(raw[:4]), of columns of the file"
-            b.fail("E428", text, at, "is the same in all", facts=(fact,))
+            b.fail(
+                "E428", text, at, f"{broadcasting.short(at.text)} is the same in all", facts=(fact,)
+            )
         dims, shape = claims.line.port.dims, value.type.shape
         timed = "time" in value.type.running or bool(dims and dims[0].span.text == "time")
         lead = 2 if timed and len(shape) > 1 else 1

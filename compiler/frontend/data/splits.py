@@ -30,6 +30,7 @@ from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
 
 Parts = dict[str, Portion]
+MOST_FOLDS = 10_000
 
 
 def asked(b: Build, splits: Sequence[s.Split], scope: Scope) -> tuple[AskedPart, ...]:
@@ -45,6 +46,9 @@ def asked(b: Build, splits: Sequence[s.Split], scope: Scope) -> tuple[AskedPart,
 def _asked(b: Build, part: s.Part, scope: Scope) -> AskedPart:
     if part.folds is not None:
         many = whole(b, part.folds, scope, "the number of folds")
+        if many > MOST_FOLDS:
+            text, fact = "so many folds are too many", f"{MOST_FOLDS:,} are the most"
+            b.fail("E424", text, part.folds.span, f"is {many:,}", facts=(fact,))
         if many < 2:
             text = f"{part.name}[{many}] is no division: there are at least 2 folds"
             b.fail("E424", text, part.folds.span, f"is {many}", remedy="5")

@@ -327,7 +327,8 @@ def _bind_index(b: Build, arg: s.Arg, scope: Scope) -> str:
     name = arg.name if isinstance(arg, s.Ranged) else arg.id if isinstance(arg, s.Name) else None
     if name is None:
         text = "an index is a name, or name in range"
-        b.fail("E326", text, arg.span, "is an expression", remedy="sum(i: x[i])")
+        label = f"{broadcasting.short(arg.span.text)} is no name"
+        b.fail("E326", text, arg.span, label, remedy="sum(i: x[i])")
     if name in ("batch", "time") and not isinstance(arg, s.Ranged):
         return name
     refuse_shadow(b, name, arg.span, scope)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from dln.compiler.frontend.context import broadcasting, counting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.static_values import listed, static, tensor
-from dln.compiler.frontend.context.values import NUMBER, VALUE, DataValue, unfit
+from dln.compiler.frontend.context.values import NUMBER, VALUE, DataValue, describe, unfit
 from dln.compiler.frontend.data import assertions, splits
 from dln.compiler.frontend.tensors import affine_index, axes, pointwise, reductions
 from dln.compiler.ir.graph import Node
@@ -138,18 +139,15 @@ def _compare(
     b: Build, op: str, left: Value, right: Value, span: Span, spans: tuple[Span, Span]
 ) -> Value:
     left, right = (b.resolve(v) if isinstance(v, Size) else v for v in (left, right))
+    if isinstance(left, str) != isinstance(right, str):
+        other = describe(right if isinstance(left, str) else left)
+        text, fact = f"a text and {other} cannot be compared", "both are texts, or both numbers"
+        b.fail("E302", text, span, facts=(fact,))
     if isinstance(left, list) and isinstance(right, list) and op in ("==", "!="):
         if not any(isinstance(v, Node) for v in [*left, *right]):
             same = [b.resolve(v) if isinstance(v, Size) else v for v in left] == right
             return same == (op == "==")
     if isinstance(left, int | float | str) and isinstance(right, int | float | str):
-        if isinstance(left, str) != isinstance(right, str):
-            word, fact = (
-                (left, right)[isinstance(right, str)],
-                "both are texts, or both are numbers",
-            )
-            fact = f'{fact}: {word} is a number, "{word}" a text' if str(word).isdigit() else fact
-            b.fail("E302", "a text and a number cannot be compared", span, facts=(fact,))
         return COMPARISONS[op][1](left, right)
     return pointwise.compare(b, op, left, right, span, spans)
 
@@ -171,7 +169,9 @@ def truth(b: Build, value: Value, span: Span, what: str = "and, or and not take"
     if node.type.kind != "bool":
         is_ = "numbers" if node.type.example else "a number"
         is_ = "a class" if node.type.domain.name == "class" else is_
-        b.fail("E314", f"{what} truth values", span, f"is {is_}", remedy="compare it: x > 0")
+        held = span.text if re.fullmatch(r"[A-Za-z_][\w.]*", span.text) else "x"
+        remedy = f"compare it: {held} > 0"
+        b.fail("E314", f"{what} truth values", span, f"is {is_}", remedy=remedy)
     return node
 
 

@@ -193,7 +193,7 @@ def ask(b: Build, verb: PhaseVerb, expr: s.Call, scope: Scope) -> Node | WholeGr
     if verb.verb == "grad":
         node = _gradient(there, verb.phase, expr.only, merged)
     else:
-        node = broadcasting.as_tensor(there, there.evaluate(expr.only, merged), expr.span)
+        node = broadcasting.as_tensor(there, there.evaluate(expr.only, merged), expr.only.span)
     if "batch" in node.type.running:
         node = reductions.reduce(there, "mean", node, ("batch",), expr.span)
     return _asked(b, verb.phase, "after" if verb.verb == "after" else "before", node, expr.span)

@@ -37,7 +37,8 @@ def followed(b: Build, expr: s.Expr, scope: Scope, who: str) -> tuple[WatchRepor
     if several:
         name = broadcasting.whole_text(part.span.text)
         example = f"a watch of its own makes one of them, as watch most = max({name}) ..."
-    label = "has several numbers" if several else "is no watch"
+    said = broadcasting.short(part.span.text)
+    label = f"{said} has several numbers" if several else f"{said} is no watch"
     text = f"{who} follows one watch, by its name, or less where larger is better"
     b.fail("E432", text, expr.span, label, facts=(example,))
 

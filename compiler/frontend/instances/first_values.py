@@ -52,7 +52,8 @@ def _refuse_initialiser(b: Build, d: s.Declared, made: Instance) -> None:
     """`~ glorot` and `~ "glorot"`: a function of the numbers of inputs and outputs, not applied;
     `~ 0.1`, a number that nothing draws."""
     value = d.value
-    if d.drawn and isinstance(value, s.Number):
+    negative = isinstance(value, s.Unary) and isinstance(value.body, s.Number)
+    if d.drawn and (isinstance(value, s.Number) or negative):
         text, number = "what stands after ~ is drawn", value.span.text
         remedy = f"{CHOICES}~ normal(0, {number}), = {number}"
         b.fail("E343", text, value.span, "is a number", remedy=remedy)

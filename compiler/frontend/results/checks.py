@@ -21,6 +21,7 @@ from dln.compiler.frontend.context.static_values import (
 )
 from dln.compiler.frontend.context.values import PhaseBest, PhaseVerb
 from dln.compiler.frontend.expressions import phase_queries
+from dln.compiler.frontend.expressions.operators import truth
 from dln.compiler.frontend.scan.equations import bind_flat, unrolled
 from dln.compiler.frontend.training.phase_scope import bind_outside, flat, phase_name
 from dln.compiler.ir import ranges
@@ -128,7 +129,8 @@ def expectation(b: Build, st: s.Expect, scope: Scope) -> Expectation:
             fact = "of several requirements each has a line of expect"
             b.fail("E370", "within goes with ==", st.within.span, "a tolerance of no comparison",
                    facts=(fact,))  # fmt: skip
-        left, right, op = _side(b, value, scope), b.at(st.span).const(True, "bool"), "=="
+        left = truth(b, _side(b, value, scope), value.span, "expect takes")
+        right, op = b.at(st.span).const(True, "bool"), "=="
     sides = [left, right, *([] if within is None else [within])]
     for node in sides:
         no_data(b, node, st.value.span, "a check")

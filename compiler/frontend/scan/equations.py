@@ -304,7 +304,8 @@ def draw(b: Build, st: s.Draw, scope: Scope) -> Node:
     assert isinstance(drawn, Node)
     if not drawing.used and not any(map(is_draw, ancestors([drawn]))):
         remedy = f"{st.target.span.text} = {broadcasting.whole_text(st.value.span.text)}"
-        b.fail("E343", "what stands after ~ is drawn", st.value.span, "is no draw", remedy=remedy)
+        label = f"{broadcasting.short(st.value.span.text)} is no draw"
+        b.fail("E343", "what stands after ~ is drawn", st.value.span, label, remedy=remedy)
     if shape is None and not drawn.type.example and drawn.type.kind == "real":
         b.facts.single[drawn] = st.target.span
     return b.mark(drawn, st.span, path)

@@ -13,10 +13,12 @@ from typing import Self
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope, Value
 from dln.compiler.frontend.context.static_values import lookup, static
-from dln.compiler.frontend.context.values import NUMBER, unfit
+from dln.compiler.frontend.context.values import NUMBER, VALUE, describe, unfit
+from dln.compiler.ir.graph import Node
 from dln.compiler.ir.sizes import Size
 from dln.compiler.schema.tables import COMPARISONS
 from dln.grammar import syntax as s
+from dln.grammar.diagnostics import Note
 
 
 class Requirement(str):
@@ -36,6 +38,7 @@ def ask(b: Build, scope: Scope) -> None:
 def require(b: Build, st: s.Expect, scope: Scope) -> bool:
     """Read a requirement, and test it as soon as the sizes in it are known."""
     if b.built.rehearsal:  # it is of how the block is used
+        _kinds(b, st, scope)
         return True
     value = st.value
     while isinstance(value, s.Group):
@@ -58,6 +61,31 @@ def require(b: Build, st: s.Expect, scope: Scope) -> bool:
     else:
         test()
     return True
+
+
+def _kinds(b: Build, st: s.Expect, scope: Scope) -> None:
+    """Whether what a block requires may hold at all: a comparison, of two things of one kind."""
+    value = st.value
+    while isinstance(value, s.Group):
+        value = value.body
+    if not (isinstance(value, s.Binary) and value.op in COMPARISONS):
+        found = b.evaluate(value, scope)
+        if isinstance(found, Size | int | float | str | list) and not isinstance(found, bool):
+            fact = "as in expect m < n, or expect shape(y) == [m]"
+            text = "a block requires what holds or not"
+            b.fail("E439", text, value.span, f"is {describe(found)}", facts=(fact,))
+        return
+    sides = [b.evaluate(e, scope) for e in (value.left, value.right)]
+    for side, e in zip(sides, (value.left, value.right), strict=True):
+        if not isinstance(side, Size | int | float | str | list | range | Node):
+            text = "a block requires something of numbers, sizes and texts"
+            unfit(b, "E439", text, e.span, side, VALUE)
+    lists = [isinstance(v, list | range) for v in sides]
+    if lists[0] != lists[1] and not any(isinstance(v, Node) for v in sides):
+        text, label = "a list equals a list alone", f"is {describe(sides[0])}"
+        notes = (Note(value.left.span, label),)
+        fact = "as in shape(y) == [m], or shape(y)[0] == m"
+        b.fail("E439", text, value.right.span, f"is {describe(sides[1])}", notes, facts=(fact,))
 
 
 def _known(b: Build, expr: s.Expr, scope: Scope) -> Value:

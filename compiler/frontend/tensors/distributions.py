@@ -97,6 +97,11 @@ def _refuse_one(b: Build, span: Span, name: str, value: Value, meant: str, other
 
 def bernoulli(b: Build, span: Span, p: Value) -> Node:
     """1 with probability p, else 0: whether a uniform number is below p."""
+    for one in p if isinstance(p, list) else [p]:
+        if isinstance(one, int | float) and not 0 <= one <= 1:
+            fact = "as in bernoulli(0.5), which is 1 in half of the draws"
+            text = "a probability lies between 0 and 1"
+            b.fail("E439", text, b.blame(p, span), f"is {one}", facts=(fact,))
     return _below(b, _draw(b, span, "uniform", *_draws(b, span, "bernoulli", p)), p, span)
 
 

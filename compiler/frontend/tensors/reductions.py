@@ -148,7 +148,7 @@ def reduce(b: Build, name: str, value: Value, axes: Sequence[str] | None, span: 
     _of_some(b, name, [type.shape[p] for p in places], span)
     if finds:
         if len(places) != 1:
-            at, label = b.blame(node, span), f"is {b.shown(type)}"
+            at, label = b.blame(value, span), f"is {b.shown(type)}"
             if type.domain.name == "class" and not type.example:
                 text = f"{whole_text(at.text)} is a class already; {name} finds one in a vector"
                 b.fail("E206", text, span, "", (), whole_text(at.text))
@@ -326,7 +326,7 @@ def last(b: Build, span: Span, x: Value) -> Node:
         return standing.marked(b, node, "end", span)  # the step at hand is the last so far
     if "time" not in node.type.running:
         label = f"is {b.shown(node.type)}, which does not run over time"
-        at = b.blame(node, span)
+        at = b.blame(x, span)
         step = re.fullmatch(r"\w+\[\w+\]", at.text) is not None
         facts = (f"{at.text} is the element at the step already",) * step
         ways = tuple((whole, at.text) for whole in _around(at) if not step)

@@ -121,14 +121,14 @@ def concat(b: Build, span: Span, *parts: Value, axis: Value = None) -> Value:
         b.fail("E322", "concat takes at least one argument", span, "takes vectors, or lists")
     nodes = [broadcasting.quantity(b, p, span) for p in parts]
     lead = broadcasting.lead_of(b, nodes, span)
-    for n in nodes:
+    for n, part in zip(nodes, parts, strict=True):
         if not n.type.example or len(n.type.example) != len(nodes[0].type.example):
             text = "concat joins vectors, or tensors with as many axes"
             single = () if n.type.example else ("a number joins as a list of one: [1]",)
             facts = single or (
                 "flatten(x) makes a vector of a tensor, [x] a tensor with one axis more",
             )
-            b.fail("E206", text, b.blame(n, span), f"is {b.shown(n.type)}", facts=facts)
+            b.fail("E206", text, b.blame(part, span), f"is {b.shown(n.type)}", facts=facts)
     k = _axis(b, span, axis, nodes[0])
     rest = _agreeing(b, span, nodes, k)
     shapes = [(*lead.shape, *rest[:k], n.type.example[k], *rest[k:]) for n in nodes]

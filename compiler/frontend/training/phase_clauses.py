@@ -10,7 +10,7 @@ from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.size_places import const_place
 from dln.compiler.frontend.context.static_values import positive, static, whole, word
 from dln.compiler.frontend.context.values import WHOLE, unfit
-from dln.compiler.frontend.training.phase_scope import phase_name
+from dln.compiler.frontend.training.phase_scope import MOST_ROUND, phase_name
 from dln.compiler.ir.tensor_type import TIME
 from dln.compiler.model import DataSet
 from dln.compiler.schema.records import Clauses
@@ -66,7 +66,7 @@ def _clause(b: Build, c: s.Clause, scope: Scope, data: DataSet, said: Clauses) -
     match c.kind:
         case "batch":
             if c.times is not None:
-                positive(b, c.times, scope, "how many minibatches are gathered")
+                positive(b, c.times, scope, "how many minibatches are gathered", most=MOST_ROUND)
             if isinstance(c.value, s.Name) and c.value.id == "all":
                 if c.times is not None:
                     text = "all examples are one minibatch: there are no others to gather"
@@ -143,7 +143,11 @@ def _order(b: Build, c: s.Clause, data: DataSet, said: Clauses) -> Clauses:
         at, text = args[0].span if args else c.span, f"{name} takes the field that holds the class"
         remedy = f"order {name}({classes[0]})" if classes else ""
         facts = () if remedy else ("a field is one where it says so: label: class(10) = raw.label",)
-        is_ = f"is {data.fields[label].node.type.domain}" if label in data.fields else "is none"
+        is_ = (
+            f"is {data.fields[label].node.type.domain}"
+            if label in data.fields
+            else f"{broadcasting.short(at.text)} is no field of {data.name}"
+        )
         b.fail("E362", text, at, is_, remedy=remedy, facts=facts)
     return said.changed(order=name, balanced=label)
 
@@ -154,7 +158,7 @@ def gathered(b: Build, st: s.Train, scope: Scope) -> int:
     for c in st.clauses:
         if isinstance(c, s.Clause) and c.times is not None:
             found = b.evaluate(c.times, scope)
-            return found if isinstance(found, int) and found >= 1 else 1
+            return found if isinstance(found, int) and 1 <= found <= MOST_ROUND else 1
     return 1
 
 

@@ -24,6 +24,8 @@ from dln.grammar.record import bundle, field
 
 Statement: TypeAlias = "tuple[s.Item | s.Stmt, Scope]"
 
+MOST_ROUND = 10_000  # updates of a round
+
 
 @bundle()
 class PhaseBody:

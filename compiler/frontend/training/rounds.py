@@ -16,7 +16,7 @@ from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.frame import Frame
 from dln.compiler.frontend.context.static_values import positive
 from dln.compiler.frontend.scan.equations import substituted
-from dln.compiler.frontend.training.phase_scope import PhaseBody, Statement
+from dln.compiler.frontend.training.phase_scope import MOST_ROUND, PhaseBody, Statement
 from dln.compiler.ir.graph import Node
 from dln.compiler.model import Minimizing, Turn, remap
 from dln.grammar import syntax as s
@@ -75,7 +75,7 @@ def times(b: Build, st: s.Step, scope: Scope, got: PhaseBody) -> int:
     if st.times is None:
         return 1
     text = "a step is done at least once"
-    count = positive(b, st.times, scope, "how often a step is done", text)
+    count = positive(b, st.times, scope, "how often a step is done", text, MOST_ROUND)
     if got.rows is not None and count > 1:
         message = "a stream goes on from window to window, and no step may leave one out"
         b.fail("E422", message, st.times.span, "so that the other steps would",

@@ -30,7 +30,7 @@ def check(b: Build, st: s.Minimize, loss: Node, over: Mapping[str, Node], named:
     if not sloped:
         known = set(ancestors([loss]))
         if known.isdisjoint(over.values()):
-            _refuse_strange(b, known, named)
+            _refuse_strange(b, known, named, st.loss.span)
         _refuse_flat(b, st, reached, set(over.values()), named)
     if {over[path] for path in sloped}.isdisjoint(up_to([loss], _null)):
         text, label = f"nothing is learnt over {named.text}", "is 0 times what has a slope"
@@ -92,7 +92,8 @@ def _refuse_flat(
     spans = (p for n in ends for p in b.graph.spans.get(n, ()) if p.source is st.span.source)
     at = next(spans, st.loss.span)
     if not st.span.holds(at) and at.source.line(at.line).lstrip().startswith("minimize"):
-        _refuse_strange(b, (), named)  # it knows them by what another step has moved alone
+        # it knows them by what another step has moved alone
+        _refuse_strange(b, (), named, st.loss.span)
     stopped = all(map(is_stop, ends))
     text = f"the loss has slope 0 everywhere, so that nothing is learnt over {named.text}"
     label = "lets no gradient through" if stopped else "changes in steps, or not at all"
@@ -103,9 +104,13 @@ def _refuse_flat(
     b.fail("E375", text, at, label, notes, remedy, () if stopped else (fact,))
 
 
-def _refuse_strange(b: Build, known: Iterable[Node], named: Span) -> None:
+def _refuse_strange(b: Build, known: Iterable[Node], named: Span, loss: Span) -> None:
     """No parameter after `over` takes part in the loss."""
     paths = [path for path, p in b.owned.params.items() if p.node in known and p.trainable]
+    plain = re.fullmatch(r"[-\d.^()e+ ]+|\[.*\]", loss.text)
+    if plain is not None and not paths:
+        text, label = "a loss depends on what is learnt", "is the same, whatever is learnt"
+        b.fail("E375", text, loss, label, facts=("as in cross_entropy(net(x), label)",))
     remedy = f"over {', '.join(names_of(b, paths))}" if paths else ""
     text = f"the loss does not depend on {broadcasting.short(named.text)}"
     b.fail("E375", text, named, "is no part of it", remedy=remedy)
