@@ -88,6 +88,8 @@ def _worked_out(graph: Graph, node: Node, depth: int, known: Known, root: bool) 
         return contract_text(node, texts, [bracketed(p, tight, 1) for p in parts])
     if structure.is_accumulation(node) and len(parts) == 4:
         return accumulated_text(node, texts, [bracketed(p, Tight.PRODUCT, 1) for p in parts]), tight
+    if structure.is_sum_of_multiples(node):
+        return multiples_text(node, parts), tight
     if tight < Tight.CALL:
         texts = [bracketed(p, tight, i) for i, p in enumerate(parts)]
     return fill(node, texts), tight
@@ -157,6 +159,20 @@ def contract_text(node: Node, bare: list[str], texts: list[str]) -> tuple[str, i
         turned = right.index(theirs[0]) > min(map(right.index, summed), default=-1)
         texts = [f"{texts[1]}.T" if turned else texts[1], texts[0]]
     return " @ ".join(texts), Tight.PRODUCT
+
+
+def multiples_text(node: Node, parts: list[Written]) -> str:
+    """`k * c + s * a`, a sign in the place of 1 and -1."""
+    signs: list[str] = []
+    for (of, by), plus in (((1, 3), ""), ((0, 2), "+ ")):
+        value = structure.number(node.operands[by])
+        if value in (1.0, -1.0):
+            sign = plus if value == 1.0 else "- " if plus else "-"
+            signs.append(sign + bracketed(parts[of], Tight.SUM, of == 0))
+        else:
+            number = bracketed(parts[by], Tight.PRODUCT, 0)
+            signs.append(f"{plus}{number} * {bracketed(parts[of], Tight.PRODUCT, 1)}")
+    return " ".join(signs)
 
 
 def accumulated_text(node: Node, bare: list[str], texts: list[str]) -> str:

@@ -58,6 +58,7 @@ is_sum = _called("sum")  # of what lies along some axes, among them perhaps that
 is_quotient = _called("div")
 is_contraction = _called("contract")  # a sum of products, over axes that carry labels
 is_accumulation = _called("accumulate", "accumulate_sum")  # what is added to an array
+is_sum_of_multiples = _called("add_scaled")
 is_stop = _called("stop")
 is_derivative = _called("grad", "curvature")  # of operand 0 by operand 1, not yet written out
 is_curvature = _called("curvature")

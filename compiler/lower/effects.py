@@ -64,6 +64,6 @@ CALLS = {
 """Functions that write to an argument. With `where=` what was to be filled is only changed.
 A kernel called with `out=` needs no entry: it fills the whole of it and reads the others."""
 
-READY = frozenset({"gemm", "add_rows"})
+READY = frozenset({"gemm", "add_rows", "add_scaled"})
 """Kernels that are called once and give a call without arguments, made in each run: that reads all
 that they were given, `out=` too, and fills `out=`."""

@@ -16,8 +16,9 @@ from __future__ import annotations
 from math import prod
 
 from dln.compiler.ir.graph import Graph, Node, rewrite
-from dln.compiler.ir.op import Attrs, Make, op_of
+from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.ops.common import contiguous
+from dln.compiler.ir.ops.window import tiles
 from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import is_reshape, is_spread, is_unwindow, is_window
 from dln.compiler.ir.tensor_type import TensorType
@@ -41,16 +42,6 @@ def tiles_reshaped(graph: Graph, capacity: int) -> Graph:
         return None
 
     return rewrite(graph, rule)[0]
-
-
-def tiles(attrs: Attrs, size: Size | int) -> bool:
-    """Whether the indices of a window run through an axis of that size, in order."""
-    at = 1
-    for step, n in reversed(attrs["terms"]):
-        if step != at:
-            return False
-        at *= Size.of(n).constant
-    return attrs["offset"] == 0 and Size.of(size).value == at and "places" not in attrs
 
 
 def reshaped(m: Make, operand: Node, like: TensorType) -> Node:

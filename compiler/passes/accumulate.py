@@ -1,7 +1,8 @@
-"""Products and sums of rows added to what is there, in place of an array for each and a sum.
+"""Products, sums of rows and multiples added to what is there, in place of an array for each and a
+sum.
 
 A parameter takes its update, and a sum its products, where they lie: `W - rate * outer(d, x)` is
-one call, and the gradient is nowhere. A product that others read too stays what it is, and so does
+one call, and the gradient is nowhere; `0.9 * m + 0.1 * g` is one as well. A product that others read too stays what it is, and so does
 one that is added to a value that others read: that would have to be copied first.
 """
 
@@ -31,6 +32,31 @@ def product_subtracted(m: Terms, node: Node) -> Node | None:
     """x - c * contract(y, z) -> accumulate(y, z, x, -c), for the same x"""
     a, b = node.operands
     return onto(m, a, b, m.const(-1.0))
+
+
+@rule("add", "sub", exact=False)
+def multiples_added(m: Terms, node: Node) -> Node | None:
+    """k * x + s * y -> add_scaled(y, x, s, k), for numbers k and s: x an old value, or read here
+    alone"""
+    if not m.final or not node.type.shape:
+        return None
+    terms = [multiple(m, o) for o in node.operands]
+    if node.op == "sub":
+        terms[1] = negative(m, terms[1][0]), terms[1][1]
+    if any(x.type.shape != node.type.shape or x.type.kind != "real" for _, x in terms):
+        return None
+    if all(m.number(by) in (1.0, -1.0) for by, _ in terms):
+        return None  # a sum or a difference is one call as it is
+    for (k, x), (s, y) in (terms, terms[::-1]):
+        if takes(m, x) and not m.has(y, "broadcast"):
+            return m.running(m("add_scaled", y, x, s, k), node.type)
+    return None
+
+
+def multiple(m: Terms, x: Node) -> tuple[Node, Node]:
+    """(s, y) of s * y that is read here alone; (1, x) of what is no such multiple."""
+    pair = None if m.shared(x) else m.scaled(x)
+    return (m.const(1.0), x) if pair is None else pair
 
 
 def onto(m: Terms, x: Node, y: Node, scale: Node) -> Node | None:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from functools import partial
 
 from dln.compiler.ir.graph import Node
+from dln.compiler.ir.ops.common import same_but_thin
 from dln.compiler.ir.ops.contract import Labels
+from dln.compiler.ir.ops.window import tiles
 from dln.compiler.ir.sizes import Size
 from dln.compiler.passes.rewriting import Terms, rule, rules_of, work
 
@@ -101,9 +103,12 @@ def sum_with_onehot(m: Terms, node: Node) -> Node | None:
 
 @rule("sum", exact=False)
 def sum_of_windows(m: Terms, node: Node) -> Node | None:
-    """sum(window(x)) -> sum(window(sum(x))): what lies beside the window's axes is summed first"""
+    """sum(window(x)) -> sum(window(sum(x))): what lies beside the window's axes is summed first,
+    where windows overlap: else nothing is summed twice"""
     (a,), over = node.operands, node["axes"]
     if not m.has(a, "window") or m.shared(a):
+        return None
+    if tiles(a.attrs, a.operands[0].type.shape[a["axis"]]):
         return None
     axis, k = a["axis"], len(a["terms"])
     beside = [i for i in over if not axis <= i < axis + k]
@@ -245,6 +250,33 @@ def contract_filled(m: Terms, node: Node) -> Node | None:
             y = m("transpose", y, perm=tuple(sorted(range(len(places)), key=places.__getitem__)))
         return m.mul(o.operands[0], m.broadcast(y, node.type, tuple(sorted(places))))
     return None
+
+
+@rule("contract")
+def contract_thin(m: Terms, node: Node) -> Node | None:
+    """contract(reshape(x), y) -> reshape(contract(x, y)), without axes of size 1 that x lacks"""
+    sides = [node["left"], node["right"]]
+    thin = set[int]()
+    for labels, o in zip(sides, node.operands, strict=True):
+        if m.has(o, "reshape") and same_but_thin(o.operands[0], o):
+            ones = [x for x, size in zip(labels, o.type.shape, strict=True) if size.value == 1]
+            more = len(o.type.shape) - len(o.operands[0].type.shape)
+            thin.update(ones if more == len(ones) else ())
+    if not thin:
+        return None
+    pair = [without(m, o, ls, thin) for o, ls in zip(node.operands, sides, strict=True)]
+    left, right, out = (tuple(x for x in ls if x not in thin) for ls in (*sides, node["out"]))
+    made = m("contract", *pair, left=left, right=right, out=out)
+    return m("reshape", made, shape=node.type.shape, running=node.type.running)
+
+
+def without(m: Terms, node: Node, labels: Labels, gone: set[int]) -> Node:
+    """A node without its axes of some labels, which have size 1."""
+    kept = [i for i, x in enumerate(labels) if x not in gone]
+    if len(kept) == len(labels):
+        return node
+    running = tuple(name for i, name in enumerate(node.type.running) if i in kept)
+    return m("reshape", node, shape=tuple(node.type.shape[i] for i in kept), running=running)
 
 
 @rule("contract")

@@ -38,10 +38,16 @@ def live_outputs(graph: Graph) -> dict[Hashable, Node]:
     held = (n for n in ancestors(graph.outputs.values()) if is_state(n))
     asked = {new_state(n["path"]) for n in held if n.attrs.get("asked")}
     kept = {k for k in graph.outputs if isinstance(k, Output) and k.place == "state"}
-    live = {k for k, v in graph.outputs.items() if k not in kept or v.type.running or k in asked}
+    live = {k for k, v in graph.outputs.items() if k not in kept or k in asked or by_example(v)}
     while True:
         found = {k: v for k, v in graph.outputs.items() if k in live}
         more = {new_state(n["path"]) for n in ancestors(found.values()) if is_state(n)} - live
         if not more & kept:
             return found
         live |= more
+
+
+def by_example(node: Node) -> bool:
+    """Whether a value has a row for each example. What else it runs along are names that axes have
+    from equations."""
+    return "batch" in node.type.running

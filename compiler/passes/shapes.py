@@ -135,6 +135,18 @@ def slice_of_joined(m: Terms, node: Node) -> Node | None:
 
 
 @rule("window")
+def window_of_all(m: Terms, node: Node) -> Node | None:
+    """window(x) -> reshape(x), where there is one window, as wide as its axis"""
+    (a,), axis = node.operands, node["axis"]
+    wide = [(c, n) for c, n in node["terms"] if Size.of(n).value != 1]
+    if node["offset"] or len(wide) != 1 or wide[0][0] != 1:
+        return None
+    if Size.of(wide[0][1]) != a.type.shape[axis]:
+        return None
+    return m("reshape", a, shape=node.type.shape, running=node.type.running)
+
+
+@rule("window")
 def window_of_window(m: Terms, node: Node) -> Node | None:
     """windows along two axes -> the later axis first: its derivative then adds up whole rows"""
     (a,), axis = node.operands, node["axis"]

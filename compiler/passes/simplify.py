@@ -16,8 +16,8 @@ from dln.compiler.passes.rewriting import Log, Terms, apply, by_operation, row, 
 # fmt: off
 ROWS = [
     row("add zero", "add", "x + 0 -> x", lambda m, node: m.beside(node, 0.0)),
-    row("add self", "add", "x + x -> 2 * x",
-        lambda m, node: m.scale(node.operands[0], 2.0) if same(node) else None),
+    row("add self", "add", "x + x -> 2 * x, and x * y + y * x -> 2 * (x * y)",
+        lambda m, node: m.scale(node.operands[0], 2.0) if same(node) or swapped(node) else None),
     row("subtract zero", "sub", "x - 0 -> x", lambda m, node: m.before(node, 0.0)),
     row("zero minus", "sub", "0 - x -> -x",
         lambda m, node: m.neg(m.shaped(node.operands[1], node)) if m.is_(node.operands[0], 0.0)
@@ -52,6 +52,23 @@ def same(node: Node) -> bool:
     """Whether both operands are one."""
     a, b = node.operands
     return a is b
+
+
+def swapped(node: Node) -> bool:
+    """Whether both operands are the product of the same two, in either order."""
+    a, b = node.operands
+    return a.op == b.op == "mul" and a.operands == b.operands[::-1]
+
+
+@rule("add", exact=False)
+def add_turned(m: Terms, node: Node) -> Node | None:
+    """contract(x, y) + contract(y, x) -> 2 * contract(x, y): the derivative of contract(x, x)"""
+    a, b = node.operands
+    if not m.has(a, "contract") or not m.has(b, "contract") or a["out"] != b["out"]:
+        return None
+    if a.operands != b.operands[::-1] or (a["left"], a["right"]) != (b["right"], b["left"]):
+        return None
+    return m.scale(a, 2.0)
 
 
 # ---- sums and differences ----------------------------------------------------------------------
@@ -168,6 +185,16 @@ def divide_by_number(m: Terms, node: Node) -> Node | None:
     if on_host(b) and a.type.shape != ():
         return m.mul(m.div(m.const(1.0), b), a)
     return None
+
+
+@rule("div", exact=False)
+def number_out_of_quotient(m: Terms, node: Node) -> Node | None:
+    """(c * x) / y -> c * (x / y), for a number c and tensors x and y"""
+    a, b = node.operands
+    pair = m.scaled(a)
+    if pair is None or m.shared(a) or b.type.shape == ():
+        return None
+    return m.mul(pair[0], m.div(pair[1], b))
 
 
 def on_host(node: Node) -> bool:

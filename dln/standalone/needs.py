@@ -14,7 +14,7 @@ PIECES = """
     save checked verdict brief wide
 """
 TABLES = "counted shares share_rows of_counts of_shares aligned percent commas quoted"
-PRODUCTS = "gemm add_rows address lies openblas"
+PRODUCTS = "gemm add_rows add_scaled address lies openblas"
 ORDERS = "WORD words unit stream balanced even"
 SOURCES = {
     **dict.fromkeys(KERNELS, "runtime/device/kernels.py"),

@@ -295,6 +295,23 @@ def add_rows(a: NDArray[Any], scale: NDArray[Any], out: NDArray[Any]) -> Callabl
     return run
 
 
+def add_scaled(
+    a: NDArray[Any], keep: NDArray[Any], scale: NDArray[Any], out: NDArray[Any]
+) -> Callable[[], None]:
+    """A call that makes `out` [...] what it is times `keep` [], and adds `a` [...] times `scale` [].
+
+    Arrays are taken as they are when it is made, as `gemm` does.
+    """
+    term = np.empty(out.shape, out.dtype)
+
+    def run() -> None:
+        np.multiply(a, scale, out=term)
+        np.multiply(out, keep, out=out)
+        np.add(out, term, out=out)
+
+    return run
+
+
 def turned(values: NDArray[Any], counts: NDArray[Any], out: NDArray[Any]) -> None:
     """Fill `out` with `values` [time, examples, ...], the first `counts` steps [examples] of each
     example from the last to the first; what stands past them stays."""
@@ -310,6 +327,6 @@ DRAWS: tuple[Callable[..., None], ...] = (uniform, normal, uniform_rows, normal_
 """They give the same bits on every device, so they are always these."""
 FUNCTIONS: tuple[Callable[..., None], ...] = (warp, lowest, sum_by_class, erf, turned)
 """A device may have its own of the same name."""
-READY: tuple[Callable[..., Callable[[], None]], ...] = (gemm, add_rows)
+READY: tuple[Callable[..., Callable[[], None]], ...] = (gemm, add_rows, add_scaled)
 """A target spells them where its device has them; one without writes statements."""
 KERNELS: Mapping[str, Kernel] = {k.__name__: k for k in (*DRAWS, *FUNCTIONS, *READY)}

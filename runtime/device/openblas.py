@@ -1,4 +1,5 @@
-"""Products of matrices added to an array by OpenBLAS itself, called with arguments made once.
+"""Products of matrices, and multiples, added to an array by OpenBLAS itself, called with arguments
+made once.
 
 NumPy has no product that adds to what is there; the OpenBLAS that it brings has. Its Fortran
 interface takes addresses alone, so that all of them are converted when a program is bound, and a
@@ -75,7 +76,7 @@ class Blas:
 
     def __init__(self, library: Library | None, told: OverflowFlags | None) -> None:
         self.spelling: str | None = None
-        self.functions: Mapping[tuple[str, str], Any] = {}
+        self.functions: dict[tuple[str, str], Any] = {}
         if library is not None and told is not None:
             self.told = told
             spelling = SPELLINGS[library[1]]
@@ -86,6 +87,10 @@ class Blas:
                     for name in ("gemm", "gemv")
                     for dtype, letter in LETTERS.items()
                 }
+                with suppress(AttributeError):  # OpenBLAS's own, which its kin may lack
+                    for dtype, letter in LETTERS.items():
+                        found = getattr(library[0], spelling.format(letter + "axpby"))
+                        self.functions["axpby", dtype] = found
                 for function in self.functions.values():
                     function.restype = None
             if self.functions and all(map(self.right, LETTERS)):
@@ -95,7 +100,7 @@ class Blas:
 
     @property
     def kernels(self) -> dict[str, Callable[..., Run]]:
-        return {"gemm": self.gemm, "add_rows": self.add_rows}
+        return {"gemm": self.gemm, "add_rows": self.add_rows, "add_scaled": self.add_scaled}
 
     def gemm(self, a: NDArray[Any], b: NDArray[Any], scale: NDArray[Any], out: NDArray[Any]) -> Run:
         """As the kernel of that name, in its shapes. BLAS counts along columns: it is told of
@@ -170,6 +175,16 @@ class Blas:
         made = call(function, (b"N",), (n, m), scale, a, lies[1], ones, 1, one, out, 1)
         return self.checked(made, out, m * n)
 
+    def add_scaled(
+        self, a: NDArray[Any], keep: NDArray[Any], scale: NDArray[Any], out: NDArray[Any]
+    ) -> Run:
+        """As the kernel of that name, in its shapes: one function of OpenBLAS, in one thread."""
+        function = self.functions.get(("axpby", str(out.dtype)))
+        straight = a.flags.c_contiguous and out.flags.c_contiguous
+        if function is None or not straight or a.dtype != out.dtype or out.size == 0:
+            return kernels.add_scaled(a, keep, scale, out)
+        return self.checked(call(function, (), (out.size,), scale, a, 1, keep, out, 1), out, 0)
+
     def checked(
         self, made: Run, out: NDArray[Any], work: int, key: Key | None = None,
         cut: Callable[[Cuts], None] | None = None, check: Run | None = None,
@@ -209,7 +224,9 @@ class Blas:
                     return False
                 if not np.array_equal(row, 1 + 2 * a.sum(axis=0)):
                     return False
-        return True
+        both = whole.copy()
+        self.add_scaled(np.ones(12, dtype), np.array(3, dtype), scale, both)()
+        return np.array_equal(both, 3 * whole + 2)
 
 
 @cache
@@ -227,7 +244,7 @@ def call(
     Integers have 64 bits, of which a build with 32 reads the half that comes first: the lower one,
     or the library is found out to be none that can be used.
     """
-    told = np.frombuffer(b"".join(letters), np.uint8)
+    told = np.frombuffer(b"".join(letters) or b" ", np.uint8)
     counted = np.array([*numbers, *(x for x in more if isinstance(x, int))], np.int64)
     letter, number = told.ctypes.data, counted.ctypes.data
     given = [letter + i for i in range(len(letters))]
@@ -297,6 +314,17 @@ def add_rows(out: Any, scale: Any, a: Any) -> None:
     elif a.size:
         ones, (by, apart) = np.ones(len(a), out.dtype), lies(a)
         run(*map(address, (by, *a.shape[::-1], scale, a, apart, ones, 1, one, out, 1)))
+
+
+def add_scaled(out: Any, scale: Any, a: Any, keep: Any) -> None:
+    """Make out what it is times keep, and add scale * a, in the same way."""
+    scale, keep = np.array([scale, keep], out.dtype)[:, None]
+    run, a = openblas("axpby", out.dtype), np.ascontiguousarray(a, out.dtype)
+    if run is None or not out.flags.c_contiguous:
+        out *= keep
+        out += a * scale
+    elif out.size:
+        run(*map(address, (out.size, scale, a, 1, keep, out, 1)))
 
 
 def address(x: Any) -> Any:

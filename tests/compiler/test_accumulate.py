@@ -64,6 +64,15 @@ optimiser pulled(p, g; lr, to = 0.3) {
   p := p + lr * (k - g - p)
 }
 """
+MULTIPLES = """
+optimiser multiples(p, g; lr, b = 0.7) {         # each side first, with a minus, with a number of 1
+  state m = 0.5, s = 0.25, q = 1
+  m := b * s - (1 - b) * m
+  s := p - b * s
+  q := 2 * q + 3 * m
+  p := p - lr * g + lr * (q - 0.5 * m)
+}
+"""
 NORM = "sum(net(x)^2)"
 SPECS = {
     "sgd": (NET, NORM, "sgd(lr = 0.1)", 2),
@@ -75,8 +84,12 @@ SPECS = {
     "a gradient read twice": (NET, NORM, "nesterov(lr = 0.1)", 0),
     "one parameter, two products": (TIED, "sum((net(x) - x)^2)", "sgd(lr = 0.1)", 2),
     "a loop": (LOOP, NORM, "sgd(lr = 0.1)", 2),
+    "adam": (NET, NORM, "adam(lr = 0.1, b1 = 0.8, b2 = 0.9)", 0),
+    "multiples": (MULTIPLES + NET, NORM, "multiples(lr = 0.1)", 2),
 }
 """A block, what is minimised, by what, and how many products are added in place."""
+SCALED = {"sgd": 0, "adam": 3 * 4, "a gradient read twice": 2 * 4}
+"""How many sums of multiples are one call, for the four parameters together."""
 
 
 def planned(case: str, dtype: str) -> tuple[Model, Plan]:
@@ -119,7 +132,9 @@ def test_updates_are_what_the_evaluator_says(
 ) -> None:
     """With a minibatch that is short, with a single example, and without OpenBLAS."""
     model, plan = planned(case, dtype)
-    assert plan.programs["step:t"].text.count(" = gemm(") == SPECS[case][3]
+    text = plan.programs["step:t"].text
+    assert text.count(" = gemm(") == SPECS[case][3]
+    assert case not in SCALED or text.count(" = add_scaled(") == SCALED[case]
     one = opened(plan)
     monkeypatch.setattr(host, "blas", lambda library: blas(None))
     other = opened(plan)

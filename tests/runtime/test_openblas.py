@@ -130,6 +130,23 @@ def test_it_adds_rows(size: tuple[int, int], dtype: str) -> None:
             np.testing.assert_allclose(target, wanted, tolerance, tolerance, err_msg=way)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [(1,), (7,), (3, 5, 4), (300, 70), (0, 3)])
+def test_it_adds_multiples(size: tuple[int, ...], dtype: str) -> None:
+    """Where both lie in C order, and where one does not; the numbers are read when it runs."""
+    rng, kernel = np.random.default_rng(7), Host().kernels["add_scaled"]
+    for way in (lambda x: x, np.asfortranarray, lambda x: np.repeat(x, 2, axis=0)[::2]):
+        a, out = (way(rng.normal(size=size).astype(dtype)) for _ in range(2))
+        scale, keep, wanted = np.array(0.0, dtype), np.array(0.0, dtype), out.astype(float)
+        run = kernel(a, keep, scale, out=out)
+        assert run is not None
+        for scale[...], keep[...] in ((0.1, 0.9), (-2.0, 1.0), (0.0, 0.5), (1e-3, -1.0)):
+            run()
+            wanted = float(keep) * wanted + float(scale) * a.astype(float)
+        tolerance = 1e-14 if dtype == "float64" else 1e-6
+        np.testing.assert_allclose(out, wanted, tolerance, tolerance)
+
+
 def test_it_computes_nothing_where_no_flag_can_be_read() -> None:
     if (spelled := product_by()) is None:
         pytest.skip("NumPy's BLAS has no product that adds")
@@ -148,7 +165,12 @@ def test_what_overflows_is_told_of_as_numpy_is_set(
     a, b = np.zeros((m, k)), np.zeros((k, n))
     b[-1, -1] = 1e200
     try:
-        for name, given, out in (("gemm", (a, b), np.ones((m, n))), ("add_rows", (a,), np.ones(k))):
+        one = np.array(1.0)
+        for name, given, out in (
+            ("gemm", (a, b), np.ones((m, n))),
+            ("add_rows", (a,), np.ones(k)),
+            ("add_scaled", (a, one), np.ones((m, k))),
+        ):
             a[-1, -1] = 1e200
             run = kernels[name](*given, scale, out=out)
             assert run is not None

@@ -2,8 +2,9 @@
 
     accumulate(a, b, c, s; left, right, out)    c + s * contract(a, b), one matrix product
     accumulate_sum(a, c, s; axes)               c + s * sum(a), over its first axes
+    add_scaled(a, c, s, k)                      k * c + s * a, entry by entry
 
-c is in the memory of the result, s is a number. Made by the pass `accumulate`, when no gradient is
+c is in the memory of the result, s and k are numbers. Made by the pass `accumulate`, when no gradient is
 left.
 """
 
@@ -176,6 +177,43 @@ def added_by(node: Node) -> str | None:
     return "accumulate_sum" if node.op == "sum" and sums_rows(node) else None
 
 
+# ---- entry by entry ----------------------------------------------------------------------------
+
+TERM = Memory("term")
+
+
+def scaled_type(attrs: Attrs, types: Types) -> TensorType:
+    """The type of the sum. Raises `Fault` where s or k is no single number, or shapes differ."""
+    a, c, s, k = types
+    if s.shape or k.shape:
+        raise Fault(f"a sum of multiples takes numbers, found {s} and {k}")
+    return spread("add_scaled", (c, a)).like(domain=REAL)
+
+
+def scaled_gradient(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
+    """The cotangent times s for a, times k for c; its products with a and with c for these."""
+    a, c, s, k = node.operands
+    over = range(len(bar.type.shape))
+    return m.mul(s, bar), m.mul(k, bar), m.sum(m.mul(bar, a), over), m.sum(m.mul(bar, c), over)
+
+
+def spell_scaled(node: Node) -> Statements:
+    """What is there times k, the other in an array of its own times s, and added."""
+    calls = [call("copy", B) if number(node.operands[3]) == 1 else call("multiply", B, S)]
+    if number(node.operands[2]) == 1:
+        return Statements((*calls, call("add", OUT, A)))
+    calls += [call("multiply", A, C, out=TERM), call("add", OUT, TERM)]
+    return Statements(tuple(calls), {"term": lambda node: node.type})
+
+
+def spell_axpby(node: Node) -> Statements:
+    """What is there, and both in one call; as above where the other does not lie in C order."""
+    if not contiguous(node.operands[0]):
+        return spell_scaled(node)
+    both = kernel("add_scaled", A, S, C).changed(out=OUT, ready=True)
+    return Statements((call("copy", B), both), wants="rows")
+
+
 # fmt: off
 register(
     Op("accumulate", infer, evaluate, gradient, spell, takes=("real",) * 4, flops=flops,
@@ -186,5 +224,10 @@ register(
        takes=("real",) * 3, flops=op.per_element(1), facts=("product", "onto"),
        formula="{1} + {2} * sum({0})", tight=op.Tight.SUM, examples=sum_cases,
        spell_for={"numpy": spell_rows}),
+    Op("add_scaled", scaled_type, lambda site, a, c, s, k: k * c + s * a, scaled_gradient,
+       spell_scaled, takes=("real",) * 4, flops=op.per_element(3), facts=("onto",),
+       formula="{3} * {1} + {2} * {0}", tight=op.Tight.SUM,
+       examples=lambda: [((real(2, 3), real(2, 3), real(), real()), {})],
+       spell_for={"numpy": spell_axpby}),
 )
 # fmt: on

@@ -7,6 +7,7 @@ cotangent equally among the elements that attain it, so the derivative of `max` 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 from dln.compiler.ir import op, spelling
@@ -18,8 +19,8 @@ from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.spelling import OUT, A, Attr, Memory, Statements, call, look, part, steps
 from dln.compiler.ir.tensor_type import PROB, REAL, Domain, TensorType
 
-FEW = 4
-"""Positions up to which NumPy takes an axis one by one."""
+FEW, MOST = 4, 3
+"""Positions up to which NumPy takes an axis one by one; how many such axes."""
 
 
 # ---- rules of types ----------------------------------------------------------------------------
@@ -211,18 +212,39 @@ def reduced(name: str, along: str = "axes") -> Statements:
 
 
 def one_by_one(name: str, pairwise: str) -> dict[str, spelling.Spell]:
-    """The spelling for NumPy: an axis of few positions is taken position by position. Its own
-    reduction runs along the axis, entry by entry, and takes ten times as long for pairs."""
+    """The spelling for NumPy: axes of few positions are taken position by position, the first one
+    first: then what lies together is long, and little is left for the last. NumPy's own reduction
+    runs along the axes, entry by entry, and takes ten times as long for pairs."""
 
     def spell(node: Node) -> Statements:
-        axes, shape = node["axes"], node.operands[0].type.shape
-        few = shape[axes[0]].value if len(axes) == 1 and node.type.shape else None
-        if few is None or not 2 <= few <= FEW:
+        axes, shape = sorted(node["axes"]), node.operands[0].type.shape
+        sizes = [few(shape[i]) for i in axes]
+        if not node.type.shape or 0 in sizes or len(axes) > MOST:
             return reduced(name)
-        first, second, *more = (part(A, axes[0], i) for i in range(few))
-        return steps(call(pairwise, first, second), *(call(pairwise, OUT, p) for p in more))
+        calls, scratch = list[spelling.Call](), dict[str, Callable[[Node], TensorType]]()
+        of: spelling.Leaf = A
+        for k, (axis, size) in enumerate(zip(axes, sizes, strict=True)):
+            into = OUT if k == len(axes) - 1 else Memory(f"stage{k}")
+            if into != OUT:
+                scratch[into.name] = partial(left_of, gone=tuple(axes[: k + 1]))
+            first, second, *more = (part(of, axis - k, i) for i in range(size))
+            calls.append(call(pairwise, first, second, out=into))
+            calls += [call(pairwise, into, p, out=into) for p in more]
+            of = into
+        return steps(*calls, **scratch)
 
     return {"numpy": spell}
+
+
+def few(size: Size) -> int:
+    """The positions of an axis that is taken one by one; 0 of any other."""
+    value = size.value or 0
+    return value if 2 <= value <= FEW else 0
+
+
+def left_of(node: Node, gone: tuple[int, ...]) -> TensorType:
+    """The operand's type without some of its axes."""
+    return without(node.operands[0].type, gone)
 
 
 OVER_AXIS = over("axis", 0, 1, 2)

@@ -83,6 +83,16 @@ def places_of(attrs: Attrs) -> tuple[int, ...]:
     return tuple(attrs.get("places") or range(axis, axis + len(attrs["terms"])))
 
 
+def tiles(attrs: Attrs, size: Size | int) -> bool:
+    """Whether the indices of a window run through an axis of that size, in order."""
+    at = 1
+    for step, n in reversed(attrs["terms"]):
+        if step != at:
+            return False
+        at *= Size.of(n).constant
+    return attrs["offset"] == 0 and Size.of(size).value == at and "places" not in attrs
+
+
 # ---- meaning and derivatives ---------------------------------------------------------------------
 
 

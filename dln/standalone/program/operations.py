@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dln.compiler.plan import Buffer, Extent, Line, Program
+from dln.runtime.device import kernels
 from dln.runtime.device.kernels import KERNELS
 from dln.standalone.program.layouts import SIZES, Layouts, extent
 from dln.standalone.program.terms import call, clone, name, named, number, parsed, replaced, text
 
 OWN = ("arena", "value", "scalar", "const")
 """The places of arrays that a program makes itself; it finds all others."""
+READY = frozenset(k.__name__ for k in kernels.READY)
+"""Kernels that are made ready once: a file that stands alone calls them as they come."""
 FUNCTION = re.compile(r"^    (\w+) = xp\.([\w.]+)$", re.MULTILINE)
 NOWHERE = Line("")
 
@@ -111,7 +114,7 @@ class ProgramReader:
             self.statement(line, 0)
             return
         target, value = text(statement.targets[0]), statement.value
-        if isinstance(value, ast.Call) and text(value.func) in ("gemm", "add_rows"):
+        if isinstance(value, ast.Call) and text(value.func) in READY:
             self.calls[target] = value, {}
         elif isinstance(value, ast.ListComp):
             self.listed(target, value)
@@ -131,7 +134,7 @@ class ProgramReader:
                 each[text(variable)] = self.element(source.id, name("@"))
             else:
                 each[text(variable)] = name("@")
-        if isinstance(value.elt, ast.Call) and text(value.elt.func) in ("gemm", "add_rows"):
+        if isinstance(value.elt, ast.Call) and text(value.elt.func) in READY:
             self.calls[target] = value.elt, each
         else:
             self.lists[target] = "@", self.full(replaced(value.elt, each))

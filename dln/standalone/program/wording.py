@@ -11,7 +11,7 @@ import numpy as np
 from dln.compiler.plan import Buffer, Extent, at
 from dln.runtime.device.kernels import KERNELS
 from dln.standalone.program.layouts import Layouts
-from dln.standalone.program.operations import Act, kind, sized
+from dln.standalone.program.operations import READY, Act, kind, sized
 from dln.standalone.program.terms import call, method, named, text
 
 SIGNS: Mapping[str, type[ast.operator]] = {
@@ -42,7 +42,7 @@ class Wording:
         if op.kind == "do":
             assert isinstance(op.expr, ast.Call)
             op.expr.args = [self.argument(a) for a in op.expr.args]
-            if op.place is not None and text(op.expr.func) in ("gemm", "add_rows"):
+            if op.place is not None and text(op.expr.func) in READY:
                 op.expr.args[0] = op.place
             return
         if op.copy:
