@@ -86,7 +86,7 @@ def _worked_out(graph: Graph, node: Node, depth: int, known: Known, root: bool) 
     texts = [text for text, _ in parts]
     if structure.is_contraction(node):
         return contract_text(node, texts, [bracketed(p, tight, 1) for p in parts])
-    if structure.is_accumulation(node) and len(parts) == 4:
+    if structure.is_product_added(node):
         return accumulated_text(node, texts, [bracketed(p, Tight.PRODUCT, 1) for p in parts]), tight
     if structure.is_sum_of_multiples(node):
         return multiples_text(node, parts), tight

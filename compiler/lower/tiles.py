@@ -19,7 +19,6 @@ from dln.compiler.ir.graph import Graph, Node, rewrite
 from dln.compiler.ir.op import Make, op_of
 from dln.compiler.ir.ops.common import contiguous
 from dln.compiler.ir.ops.window import tiles
-from dln.compiler.ir.sizes import Size
 from dln.compiler.ir.structure import is_reshape, is_spread, is_unwindow, is_window
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.lower.im2col import number

@@ -2,8 +2,9 @@
 sum.
 
 A parameter takes its update, and a sum its products, where they lie: `W - rate * outer(d, x)` is
-one call, and the gradient is nowhere; `0.9 * m + 0.1 * g` is one as well. A product that others read too stays what it is, and so does
-one that is added to a value that others read: that would have to be copied first.
+one call, and the gradient is nowhere; `0.9 * m + 0.1 * g` is one as well. Rows go to their places
+in a table without a table of zeros for them. A product that others read too stays what it is, and
+so does one that is added to a value that others read: that would have to be copied first.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TypeAlias
 
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import op_of
-from dln.compiler.ir.ops.accumulate import added_by
+from dln.compiler.ir.ops.accumulate import added_alone, added_by
 from dln.compiler.ir.structure import is_accumulation, is_param, is_slot, is_state
 from dln.compiler.passes.rewriting import Log, Terms, apply, by_operation, rule, rules_of
 
@@ -104,8 +105,7 @@ def added(m: Terms, x: Node, y: Node, scale: Node) -> Node:
             whole = m.add(whole, term if m.is_(by, 1.0) else m.mul(by, term))
     for by, term, way in found:
         if way:
-            factors = term.operands[:-2] if is_accumulation(term) else term.operands
-            by, factors = bare(m, by, factors, term)
+            by, factors = bare(m, by, added_alone(term) if is_accumulation(term) else term)
             whole = m(way, *factors, whole, by, **term.attrs)
     return whole
 
@@ -134,18 +134,15 @@ def summands(m: Terms, y: Node, scale: Node) -> Iterator[Summand]:
         yield from summands(m, b, negative(m, scale) if m.has(y, "sub") else scale)
 
 
-def bare(
-    m: Terms, by: Node, factors: tuple[Node, ...], term: Node
-) -> tuple[Node, tuple[Node, ...]]:
+def bare(m: Terms, by: Node, term: Node) -> tuple[Node, tuple[Node, ...]]:
     """The factors of a term without the numbers that they are multiplied with, and these: where
     BLAS can still take them as they lie."""
     scale, left = by, list[Node]()
-    for factor in factors:
+    for factor in term.operands:
         scale, rest = without_numbers(m, scale, factor)
         left.append(rest)
-    plain = "contract" if len(factors) == 2 else "sum"
-    whole = added_by(Node(plain, tuple(left), term.attrs, term.type)) is not None
-    return (scale, tuple(left)) if whole else (by, factors)
+    whole = added_by(Node(term.op, tuple(left), term.attrs, term.type)) is not None
+    return (scale, tuple(left)) if whole else (by, term.operands)
 
 
 def without_numbers(m: Terms, by: Node, x: Node) -> tuple[Node, Node]:

@@ -292,6 +292,6 @@ ROWS: dict[str, Row] = {
 }  # fmt: skip
 
 GONE = ("input", "param", "slot", "at", "left", "grad", "curvature",
-        "accumulate", "accumulate_sum", "add_scaled")  # fmt: skip
+        "accumulate", "accumulate_rows", "accumulate_sum", "add_scaled")  # fmt: skip
 """What is written before rows are asked (ports, parameters, what a step of a loop is given), or is
 never met: made by the front end and written out by the compiler, or made for targets only."""

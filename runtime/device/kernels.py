@@ -298,7 +298,7 @@ def add_rows(a: NDArray[Any], scale: NDArray[Any], out: NDArray[Any]) -> Callabl
 def add_scaled(
     a: NDArray[Any], keep: NDArray[Any], scale: NDArray[Any], out: NDArray[Any]
 ) -> Callable[[], None]:
-    """A call that makes `out` [...] what it is times `keep` [], and adds `a` [...] times `scale` [].
+    """A call that makes `out` [...] itself times `keep` [], and adds `a` [...] times `scale` [].
 
     Arrays are taken as they are when it is made, as `gemm` does.
     """

@@ -145,3 +145,37 @@ def test_updates_are_what_the_evaluator_says(
         for session in (one, other):
             for path, found in step(session, rows).items():
                 np.testing.assert_allclose(found, wanted[path], rtol, atol, err_msg=path)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-14), ("float32", 1e-6)])
+def test_rows_go_to_their_places_in_a_table(dtype: str, tolerance: float) -> None:
+    """One table, looked up twice, with places that come several times; rows of one number too."""
+    text = """
+    block table(c: class(7); m) -> v[m] {
+      param E[7, m] ~ normal(0, 1)
+      v = E[c]
+    }
+    let wide = table(3)
+    let thin = table(1)
+    data d = given(c: class(7), k: class(7))
+    train t on d batch 4 for 1 epoch {
+      minimize (wide(c) @ wide(k)) * sum(thin(c)) over wide, thin with sgd(lr = 0.5)
+    }
+    """
+    c, k = np.array([0, 6, 6, 2]), np.array([6, 6, 1, 2])
+    spec = dln.load(text, data={"d": (c, k)})
+    compiled = spec.compile(dtype=dtype)
+    program = compiled.plan.programs["step:t"].text
+    assert program.count("add_at(") == 3 and ".fill(0)" not in program
+    session = compiled.session(seed=3)
+    wide, thin = (np.array(session.params[f"{n}.E"], float) for n in ("wide", "thin"))
+    for _ in range(3):
+        both, by = (wide[c] * wide[k]).sum(1), thin[c]
+        more, other = np.zeros_like(wide), np.zeros_like(thin)
+        np.add.at(more, c, by * wide[k])
+        np.add.at(more, k, by * wide[c])
+        np.add.at(other, c, both[:, None])
+        wide, thin = wide - 0.5 * more / 4, thin - 0.5 * other / 4
+        session.step("t", c=c, k=k)
+    np.testing.assert_allclose(session.params["wide.E"], wide, tolerance, tolerance)
+    np.testing.assert_allclose(session.params["thin.E"], thin, tolerance, tolerance)

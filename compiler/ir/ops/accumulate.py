@@ -2,10 +2,11 @@
 
     accumulate(a, b, c, s; left, right, out)    c + s * contract(a, b), one matrix product
     accumulate_sum(a, c, s; axes)               c + s * sum(a), over its first axes
+    accumulate_rows(a, i, c, s; size)           c + s * scatter_add(a, i), rows at their places
     add_scaled(a, c, s, k)                      k * c + s * a, entry by entry
 
-c is in the memory of the result, s and k are numbers. Made by the pass `accumulate`, when no gradient is
-left.
+c is in the memory of the result, s and k are numbers. Made by the pass `accumulate`, when no
+gradient is left.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from dln.compiler.ir import op
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Types, register
-from dln.compiler.ir.ops import contract
+from dln.compiler.ir.ops import common, contract, index
 from dln.compiler.ir.ops.common import (
     check_axes,
     contiguous,
@@ -170,11 +171,57 @@ def sum_cases() -> list[op.Case]:
     ]
 
 
+# ---- rows at their places ----------------------------------------------------------------------
+
+
+def rows_type(attrs: Attrs, types: Types) -> TensorType:
+    """The type of the table. Raises `Fault` where s is no single number."""
+    a, at, c, s = types
+    if s.shape:
+        raise Fault(f"rows are scaled by a number, found {s}")
+    return spread("accumulate_rows", (c, index.scatter_type(attrs, (a, at)))).like(domain=REAL)
+
+
+def rows_gradient(m: Make, node: Node, bar: Node) -> tuple[Node | None, ...]:
+    """The rows of the cotangent, scaled; itself for c; its product with what is added for s."""
+    a, at, _, s = node.operands
+    rows = m("gather", bar, at)
+    by_s = m.sum(m.mul(rows, a), range(len(a.type.shape)))
+    return m.mul(s, rows), None, bar, by_s
+
+
+def spell_places(node: Node) -> Statements:
+    """What is there, the rows times s, and these added one by one."""
+    one = number(node.operands[3]) == 1
+    calls = [call("copy", C), *([] if one else [call("multiply", A, S, out=TERM)])]
+    calls.append(call("add_at", B, A if one else TERM))
+    return Statements(tuple(calls), {} if one else {"term": lambda node: node.operands[0].type})
+
+
+def spell_places_flat(node: Node) -> Statements:
+    """For NumPy: number by number, as `scatter_add` does it."""
+    (rows, at), width = node.operands[:2], index.row_width(node.type)
+    made = spell_places(node)
+    if width is None or not contiguous(rows):
+        return made
+    added = index.added_flat(TERM if "term" in made.scratch else A, B, width)
+    scratch = {**made.scratch, "places": lambda node: index.places_in(rows, at)}
+    return Statements((*made.calls[:-1], *added), scratch)
+
+
 def added_by(node: Node) -> str | None:
     """The operation that adds what a node is to an array; None where none does."""
     if node.op == "contract":
         return "accumulate" if product(node) is not None else None
+    if node.op == "scatter_add":
+        return "accumulate_rows"
     return "accumulate_sum" if node.op == "sum" and sums_rows(node) else None
+
+
+def added_alone(node: Node) -> Node:
+    """What an accumulation adds, by itself, not scaled: the other way round."""
+    op = {"accumulate": "contract", "accumulate_rows": "scatter_add", "accumulate_sum": "sum"}
+    return Node(op[node.op], node.operands[:-2], node.attrs, node.type)
 
 
 # ---- entry by entry ----------------------------------------------------------------------------
@@ -224,6 +271,13 @@ register(
        takes=("real",) * 3, flops=op.per_element(1), facts=("product", "onto"),
        formula="{1} + {2} * sum({0})", tight=op.Tight.SUM, examples=sum_cases,
        spell_for={"numpy": spell_rows}),
+    Op("accumulate_rows", rows_type,
+       lambda site, a, i, c, s: c + s * index.scatter_add(site, a, i), rows_gradient,
+       spell_places, takes=("real", "index", "real", "real"), flops=lambda node: 0,
+       facts=("product", "onto"), formula="{2} + {3} * scatter({0}, {1})", tight=op.Tight.SUM,
+       examples=lambda: [((real(2, 4, 3), index.PLACES, real(5, 3), real()), {"size": Size(5)}),
+                         ((real(4), common.index(4, size=3), real(3), real()), {"size": 3})],
+       spell_for={"numpy": spell_places_flat}),
     Op("add_scaled", scaled_type, lambda site, a, c, s, k: k * c + s * a, scaled_gradient,
        spell_scaled, takes=("real",) * 4, flops=op.per_element(3), facts=("onto",),
        formula="{3} * {1} + {2} * {0}", tight=op.Tight.SUM,

@@ -9,7 +9,7 @@ from dln.compiler.ir.op import Array, Attrs, Make, Op, Site, Types, no_gradient,
 from dln.compiler.ir.ops import axes, bounds
 from dln.compiler.ir.ops.common import cases, contiguous, differ, index, known, real, show, unlike
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.spelling import A, Attr, B, Memory, Statements, View, call, kernel, steps
+from dln.compiler.ir.spelling import OUT, A, Attr, B, Memory, Statements, View, call, kernel, steps
 from dln.compiler.ir.tensor_type import BINARY, REAL, Domain, TensorType
 from dln.grammar.diagnostics import Fault
 
@@ -120,6 +120,41 @@ def spell_scatter(node: Node) -> Statements:
     return steps(call("fill", 0), call("add_at", B, A))
 
 
+def spell_scatter_flat(node: Node) -> Statements:
+    """For NumPy: numbers by their places in the table, which takes a fourth of the time of rows."""
+    width = row_width(node.type)
+    if node.attrs.get("by_class") or width is None or not contiguous(node.operands[0]):
+        return spell_scatter(node)
+    fill, added = call("fill", 0), added_flat(A, B, width)
+    return steps(fill, *added, places=lambda node: places_in(node.operands[0], node.operands[1]))
+
+
+FLAT, PLACES_FLAT = (spelling.Reshape(-1),), Memory("places")
+
+
+def added_flat(rows: spelling.Leaf, at: spelling.Leaf, width: int) -> tuple[spelling.Call, ...]:
+    """The statements that add rows to those of the result that they point to, number by number; the
+    places of all numbers are worked out in a buffer `places`."""
+    counted = spelling.Constants("range", (width,))
+    return (
+        call("multiply", View(at, (spelling.Index((..., None)),)), width, out=PLACES_FLAT),
+        call("add", PLACES_FLAT, counted, out=PLACES_FLAT),
+        call("add_at", View(PLACES_FLAT, FLAT), View(rows, FLAT), out=View(OUT, FLAT)),
+    )
+
+
+def row_width(table: TensorType) -> int | None:
+    """The numbers of a row of a table, where there are several and they are a number."""
+    width = volume(table.shape[1:]).value
+    return width if width is not None and width > 1 else None
+
+
+def places_in(rows: Node, at: Node) -> TensorType:
+    """The type of the places of all numbers of rows."""
+    width = volume(rows.type.shape[len(at.type.shape) :])
+    return at.type.like(shape=(*at.type.shape, width))
+
+
 def spell_pick(node: Node) -> Statements:
     """`take` from x laid out flat, at index + row * (size of the last axis)."""
     x, which = (operand.type for operand in node.operands)
@@ -167,7 +202,7 @@ register(
        examples=cases(((TABLE, PLACES), {}), ((real(5), index(3, size=5)), {}))),
     Op("scatter_add", scatter_type, scatter_add,
        lambda m, node, bar: (m("gather", bar, node.operands[1]), None),
-       spell_scatter, takes=("real", "index"),
+       spell_scatter, takes=("real", "index"), spell_for={"numpy": spell_scatter_flat},
        flops=lambda node: 0, facts=("moves",), formula="scatter({0}, {1})", parts="added",
        examples=cases(((ROWS, PLACES), {"size": Size(5)}),
                       ((real(4), index(4, size=3)), {"size": 3}),

@@ -15,7 +15,7 @@ from dataclasses import replace
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops import loop as loops
-from dln.compiler.ir.structure import is_accumulation, is_contraction, is_item, is_scan
+from dln.compiler.ir.structure import is_contraction, is_item, is_product_added, is_scan
 from dln.compiler.lower.forms.turned import few_by_large, groups_of, rows_first
 
 ENOUGH = 350
@@ -58,7 +58,7 @@ def turning(inner: Graph, body: loops.Body, slot: Node, capacity: int) -> tuple[
     if slot.type.running:
         return None
     for user, place in inner.users(slot):
-        if not is_contraction(user) and not (is_accumulation(user) and len(user.operands) == 4):
+        if not is_contraction(user) and not is_product_added(user):
             return None
         sizes = few_by_large(user, capacity)
         if sizes is None or place != (1 if rows_first(user) else 0):

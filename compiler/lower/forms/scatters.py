@@ -12,7 +12,7 @@ from math import prod
 
 from dln.compiler.ir.graph import Graph, Node, rewrite
 from dln.compiler.ir.op import Make, op_of
-from dln.compiler.ir.structure import is_accumulation, is_contraction
+from dln.compiler.ir.structure import is_contraction, is_product_added
 from dln.compiler.lower.forms.turned import nodes_of
 from dln.compiler.lower.im2col import number
 
@@ -50,7 +50,7 @@ def products_added_up(graph: Graph, capacity: int) -> tuple[Graph, tuple[str, ..
 def summed_by_class(node: Node, capacity: int) -> int | None:
     """Which operand of a product is one-hot rows by which the other's are added up; None where none
     is, or where a product is quicker."""
-    if not is_contraction(node) and not (is_accumulation(node) and len(node.operands) == 4):
+    if not is_contraction(node) and not is_product_added(node):
         return None
     for slot, hot in enumerate(node.operands[:2]):
         labels, others = (node["left"], node["right"])[:: 1 if slot == 0 else -1]

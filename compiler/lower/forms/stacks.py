@@ -17,7 +17,7 @@ from dln.compiler.ir.graph import Graph, Node, rewrite
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.contract import Groups
 from dln.compiler.ir.sizes import Size
-from dln.compiler.ir.structure import is_accumulation
+from dln.compiler.ir.structure import is_product_added
 from dln.compiler.lower.forms.turned import nodes_of
 from dln.compiler.lower.im2col import number
 
@@ -55,7 +55,7 @@ def first(m: Make, node: Node) -> Node:
 
 def stackable(graph: Graph, node: Node, capacity: int) -> bool:
     """Whether a product is added to what a product with as many rows has just been added to."""
-    if not is_accumulation(node) or len(node.operands) != 4:
+    if not is_product_added(node):
         return False
     a, b, before, by = node.operands
     if before.op != node.op or len(graph.users(before)) != 1:

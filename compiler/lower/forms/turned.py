@@ -20,7 +20,7 @@ from math import prod
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.ops.contract import Groups, Labels
-from dln.compiler.ir.structure import is_accumulation, is_contraction
+from dln.compiler.ir.structure import is_contraction, is_product_added
 from dln.compiler.lower.im2col import number, overlaps
 
 FEW, WIDE, LARGE, WORK = 128, 64, 800, 1 << 18
@@ -69,7 +69,7 @@ def rows_first(node: Node) -> bool:
 def few_by_large(node: Node, capacity: int) -> tuple[int, int, int] | None:
     """How many rows a product maps by a matrix of how many rows and columns, both with what is
     summed last, where it is better computed turned."""
-    if not is_contraction(node) and not (is_accumulation(node) and len(node.operands) == 4):
+    if not is_contraction(node) and not is_product_added(node):
         return None
     groups, (left, right) = groups_of(node), (node["left"], node["right"])
     if groups.batch or not (groups.rows and groups.cols and groups.inner):
