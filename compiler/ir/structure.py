@@ -43,6 +43,7 @@ in_step = _called("at", "slot")  # what has a value in a step of a loop only
 
 # ---- what other nodes are arranged by ----------------------------------------------------------
 
+is_counting = _called("classes")  # 0, 1, ... of an axis
 is_choice = _called("where")  # one of two values by a test, element by element
 is_not = _called("not")
 is_and = _called("and")

@@ -7,11 +7,20 @@ the graph. A spread constant stays as it is: the number is the better form.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from dln.compiler.ir.evaluate import evaluate
 from dln.compiler.ir.graph import Graph, Node, ancestors, rewrite
 from dln.compiler.ir.op import Array, op_of
-from dln.compiler.ir.structure import is_const, is_derivative, is_size, is_spread
+from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.structure import (
+    is_choice,
+    is_const,
+    is_counting,
+    is_derivative,
+    is_size,
+    is_spread,
+)
 from dln.compiler.passes.rewriting import Log, Rule, Terms, clean, firing, rebuild, spent
 
 LIMIT = 4096  # elements
@@ -22,7 +31,9 @@ def constants(m: Terms, node: Node) -> Node | None:
     if is_size(node):
         known = node["size"].value
         return None if known is None else m.const(float(known))
-    if not node.operands or not all(map(is_const, node.operands)):
+    if is_choice(node) and (found := settled(m, node)) is not None:
+        return found
+    if not node.operands or not all(map(is_fixed, node.operands)) or node.type.kind == "index":
         return None
     record = op_of(node)
     if is_spread(node) or record.is_("symbolic") or record.is_("loop"):
@@ -34,6 +45,33 @@ def constants(m: Terms, node: Node) -> Node | None:
     if not (abs(value) < math.inf).all():
         return None  # what is no number (1 / 0), the run will say
     return m.const(nested(value.tolist()), node.type.kind)
+
+
+def is_fixed(node: Node) -> bool:
+    """Whether a node is a constant, or the positions of an axis whose size is known."""
+    while op_of(node).is_("identity"):
+        (node,) = node.operands
+    return is_const(node) or (is_counting(node) and Size.of(node["size"]).value is not None)
+
+
+def settled(m: Terms, node: Node) -> Node | None:
+    """What a choice comes to whose test is the same everywhere."""
+    test, a, b = node.operands
+    while is_spread(test):
+        (test,) = test.operands
+    if not is_const(test):
+        return None
+    found = set(flat(test["value"]))
+    return m.shaped(a if True in found else b, node) if len(found) == 1 else None
+
+
+def flat(value: object) -> Iterator[object]:
+    """The entries of nested tuples."""
+    if isinstance(value, tuple):
+        for part in value:
+            yield from flat(part)
+    else:
+        yield value
 
 
 FOLD = Rule("constants", (), True, constants, "2 * 3 -> 6")
