@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dln.runtime.device import kernels
-from dln.runtime.device.sharing import SHARED, SUM, Cuts, Key, Sharing, guard, look, tell
+from dln.runtime.device.sharing import MULTIPLES, SHARED, SUM, Cuts, Key, Sharing, guard, look, tell
 
 LETTERS = {"float32": "s", "float64": "d"}
 SPELLINGS = {
@@ -183,11 +183,12 @@ class Blas:
         straight = a.flags.c_contiguous and out.flags.c_contiguous
         if function is None or not straight or a.dtype != out.dtype or out.size == 0:
             return kernels.add_scaled(a, keep, scale, out)
-        return self.checked(call(function, (), (out.size,), scale, a, 1, keep, out, 1), out, 0)
+        made = call(function, (), (out.size,), scale, a, 1, keep, out, 1)
+        return self.checked(made, out, 0, what=MULTIPLES)
 
     def checked(
         self, made: Run, out: NDArray[Any], work: int, key: Key | None = None,
-        cut: Callable[[Cuts], None] | None = None, check: Run | None = None,
+        cut: Callable[[Cuts], None] | None = None, check: Run | None = None, what: str = SUM,
     ) -> Run:  # fmt: skip
         """A call that adds to `out`, [m, n] or [n], by so many products of numbers, and tells of an
         overflow as NumPy is set to; several threads share it, `cut`, as they do what has its key,
@@ -204,7 +205,7 @@ class Blas:
                 several = sharing.share(key, made, cut)
             if up(word):
                 lower(word)
-                tell(out)
+                tell(out, what)
             elif several:
                 check() if check is not None else look(out)
 

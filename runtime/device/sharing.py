@@ -29,7 +29,7 @@ BLOCKS = ((448, 16), (384, 16), (320, 16), (320, 8), (256, 16), (256, 8), (320, 
           (192, 8), (128, 16), (128, 8), (512, 16), (640, 16), (352, 16))  # fmt: skip
 """Lengths of blocks, and of what they are rounded to, that builds of OpenBLAS have."""
 STALL, SLACK = 4.0, 2e-3  # a trial that takes so many times its time and so much more has waited
-SUM = "a sum of products"
+SUM, MULTIPLES = "a sum of products", "a sum of multiples"
 LARGEST = 1 << 24
 """Numbers in all matrices of a product up to which it is tried, and shared."""
 

@@ -196,7 +196,8 @@ def test_a_call_like_one_before_does_little() -> None:
 
     def count(frame: FrameType, event: str, _: Any) -> None:
         path = frame.f_code.co_filename
-        if event == "call" and "/runtime/" in path and "kernels" not in path:
+        own = not path.endswith(("kernels.py", "openblas.py"))  # what the program itself calls
+        if event == "call" and "/runtime/" in path and own:
             calls.append(frame.f_code.co_qualname)
 
     for call in (lambda: session.n(X), lambda: session.step("fit", x=X, label=LABEL)):
@@ -206,4 +207,4 @@ def test_a_call_like_one_before_does_little() -> None:
         sys.setprofile(count)
         call()
         sys.setprofile(None)
-        assert 5 < len(calls) <= 32, "\n".join(calls)
+        assert 5 < len(calls) <= 30, "\n".join(calls)
