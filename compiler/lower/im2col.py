@@ -233,7 +233,10 @@ def gathered(
                  node.type)  # fmt: skip
     batch = Groups.of(sides[0], sides[1], node["out"]).batch
     if not any(overlaps(o) for o in base) and matrix_product(plain, batch) is not None:
-        return None
+        if base == list(operands):
+            return None
+        make = Make(graph, spans)  # of what lies there, not of a turned view of it
+        return make.running(make(plain.op, *base, **plain.attrs), node.type)
     form = Search(graph, node, base, sides, n).best()
     return None if form is None else build(Make(graph, spans), node, base, sides, form)
 

@@ -124,6 +124,28 @@ def test_a_sum_over_windows_becomes_a_contraction_and_one_copy_serves_two() -> N
     assert len(gathered) == 2, "one im2col for each layer"
 
 
+@BOTH
+def test_what_is_read_turned_is_read_as_it_lies(target: Target) -> None:
+    """The gradient of a projection of a sequence whose steps come first: one matrix product over
+    steps and examples, in whichever order both sides have them."""
+    graph = Graph()
+    m = Make(graph)
+    x = m("input", name="x", type=real(BATCH_SIZE, 6, 5, running=("batch",)))
+    bar = m("input", name="bar", type=real(BATCH_SIZE, 6, 4, 8, running=("batch",)))
+    turned = m("transpose", x, perm=(1, 0, 2))
+    slope = m("contract", bar, turned, left=(0, 3, 1, 2), right=(3, 0, 4), out=(1, 2, 4))
+    graph.outputs = {keys.value("y"): slope}
+    program = lower("t", graph, target, "float64", 16)
+    assert not any("einsum" in line.code or "copyto" in line.code for line in program.lines)
+    bound, rng = Executable(program, Host(), {}, {}).at(16), np.random.default_rng(2)
+    given = {name: rng.normal(size=array.shape) for name, array in bound.inputs.items()}
+    for name, array in bound.inputs.items():
+        array[...] = given[name]
+    bound.run()
+    want = np.einsum("bthl,bte->hle", given["bar"], given["x"])
+    np.testing.assert_allclose(bound.values["y"], want, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("capacity", [1, 8])
 def test_no_two_live_arrays_share_memory(
     capacity: int, overlaps: Callable[[Schedule], list[tuple[str, str]]]
