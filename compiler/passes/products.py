@@ -7,7 +7,7 @@ from functools import partial
 
 from dln.compiler.ir.graph import Node
 from dln.compiler.ir.ops.common import same_but_thin
-from dln.compiler.ir.ops.contract import Labels
+from dln.compiler.ir.ops.contract import Groups, Labels
 from dln.compiler.ir.ops.window import tiles
 from dln.compiler.ir.sizes import Size
 from dln.compiler.passes.rewriting import Terms, rule, rules_of, work
@@ -254,7 +254,8 @@ def contract_filled(m: Terms, node: Node) -> Node | None:
 
 @rule("contract")
 def contract_thin(m: Terms, node: Node) -> Node | None:
-    """contract(reshape(x), y) -> reshape(contract(x, y)), without axes of size 1 that x lacks"""
+    """contract(reshape(x), y) -> reshape(contract(x, y)), without axes of size 1 that x lacks, where
+    a product of matrices stays one"""
     sides = [node["left"], node["right"]]
     thin = set[int]()
     for labels, o in zip(sides, node.operands, strict=True):
@@ -262,10 +263,12 @@ def contract_thin(m: Terms, node: Node) -> Node | None:
             ones = [x for x, size in zip(labels, o.type.shape, strict=True) if size.value == 1]
             more = len(o.type.shape) - len(o.operands[0].type.shape)
             thin.update(ones if more == len(ones) else ())
-    if not thin:
+    left, right, out = (tuple(x for x in ls if x not in thin) for ls in (*sides, node["out"]))
+    before, after = Groups.of(sides[0], sides[1], node["out"]), Groups.of(left, right, out)
+    vectors = (before.rows, after.rows), (before.cols, after.cols), (before.inner, after.inner)
+    if not thin or any(was and not now for was, now in vectors):
         return None
     pair = [without(m, o, ls, thin) for o, ls in zip(node.operands, sides, strict=True)]
-    left, right, out = (tuple(x for x in ls if x not in thin) for ls in (*sides, node["out"]))
     made = m("contract", *pair, left=left, right=right, out=out)
     return m("reshape", made, shape=node.type.shape, running=node.type.running)
 

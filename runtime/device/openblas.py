@@ -28,7 +28,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dln.runtime.device import kernels
-from dln.runtime.device.sharing import MULTIPLES, SHARED, SUM, Cuts, Key, Sharing, guard, look, tell
+from dln.runtime.device.sharing import (
+    MULTIPLES,
+    SHARED,
+    SUM,
+    Cuts,
+    Key,
+    Sharing,
+    guard,
+    look,
+    strips,
+    tell,
+)
 
 LETTERS = {"float32": "s", "float64": "d"}
 SPELLINGS = {
@@ -41,7 +52,6 @@ SPELLINGS = {
 
 OVERFLOWS = {"x86_64": 0b1101, "AMD64": 0b1101, "aarch64": 0b111, "arm64": 0b111}
 """The flags of overflow, of no number and of a division by zero in a word of <fenv.h>."""
-LINE, STRIPS = 64, 4  # bytes of a line of the cache; strips of a result, at most
 Library = tuple[ctypes.CDLL, str]
 Run = Callable[[], None]
 
@@ -270,21 +280,6 @@ def lying(matrix: NDArray[Any]) -> tuple[bytes, int] | None:
     if (down == size or rows == 1) and (columns == 1 or fits(across, rows, size)):
         return b"T", max(rows, across // size if columns > 1 else 1)
     return None
-
-
-def strips(rows: int, columns: int, size: int) -> list[slice]:
-    """The columns of a result that several threads are to compute by one call.
-
-    OpenBLAS deals out the longer side. Where that are the columns, each row is written by all of
-    the threads, and cores that are far from each other lose half a product's time by the lines of
-    the cache in which they meet. Of strips that are no wider than tall the rows are dealt out.
-    """
-    count = -(-columns // max(rows, 1))
-    if not 1 < count <= STRIPS:
-        return [slice(0, columns)]
-    line = LINE // size
-    width = -(-columns // (count * line)) * line
-    return [slice(at, min(at + width, columns)) for at in range(0, columns, width)]
 
 
 def fits(stride: int, count: int, size: int) -> bool:

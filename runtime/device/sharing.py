@@ -33,6 +33,8 @@ SUM, MULTIPLES = "a sum of products", "a sum of multiples"
 LARGEST = 1 << 24
 """Numbers in all matrices of a product up to which it is tried, and shared."""
 
+LINE, STRIPS = 64, 4  # bytes of a line of the cache; strips of a result, at most
+
 Cuts: TypeAlias = tuple[int, ...]
 """Where the summed axis is cut, from 0 to its length; nothing for a product that is too small to be
 shared, and needs no look."""
@@ -184,6 +186,21 @@ def cut(length: int, block: int, unit: int) -> Cuts:
     return (0, *found, length) if rest else (0, *found)
 
 
+def strips(rows: int, columns: int, size: int) -> list[slice]:
+    """The columns of a result that several threads are to compute by one call.
+
+    OpenBLAS deals out the longer side. Where that are the columns, each row is written by all of
+    the threads, and cores that are far from each other lose half a product's time by the lines of
+    the cache in which they meet. Of strips that are no wider than tall the rows are dealt out.
+    """
+    count = -(-columns // max(rows, 1))
+    if not 1 < count <= STRIPS:
+        return [slice(0, columns)]
+    line = LINE // size
+    width = -(-columns // (count * line)) * line
+    return [slice(at, min(at + width, columns)) for at in range(0, columns, width)]
+
+
 def guard(
     a: NDArray[Any],
     b: NDArray[Any],
@@ -260,13 +277,19 @@ class Multiplier:
 
     def added(self, a: NDArray[Any], b: NDArray[Any], out: NDArray[Any], cuts: Cuts) -> None:
         """A product [m, k] by [k, n], cut: how it is tried. No number where it cannot be."""
-        if len(cuts) == 2:
+        if whole_call(out, cuts):
             self.function(a, b, out)
             return
         runs = self.pieces(a, b, out, cuts)
         out.fill(0 if runs else np.nan)
         for run in runs:
             run()
+
+
+def whole_call(out: NDArray[Any], cuts: Cuts) -> bool:
+    """Whether several threads compute a product [..., m, n] by one call of NumPy."""
+    rows, columns = out.shape[-2:]
+    return len(cuts) == 2 and len(strips(rows, columns, out.itemsize)) == 1
 
 
 class SharedNumPy(ModuleType):
@@ -324,7 +347,7 @@ class SharedProduct:
             function(a, b, out)
 
         def cut(cuts: Cuts) -> None:
-            if len(cuts) == 2:
+            if whole_call(out, cuts):
                 whole()
                 return
             if cuts not in made:

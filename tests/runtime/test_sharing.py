@@ -12,7 +12,8 @@ from dln.runtime.device.host import Host, _sharing, _threads, set_threads, threa
 from dln.runtime.device.sharing import BLOCKS, cut, ways
 from dln.runtime.device.threads import Threads
 
-SHAPES = [(20, 784, 90), (60, 500, 33), (64, 64, 64), (3, 4, 5), (1, 700, 90), (31, 1500, 47)]
+SHAPES = [(20, 784, 90), (60, 500, 33), (64, 64, 64), (3, 4, 5), (1, 700, 90), (31, 1500, 47),
+          (30, 90, 100)]  # fmt: skip
 
 
 @pytest.fixture
