@@ -42,7 +42,7 @@ def multiples_added(m: Terms, node: Node) -> Node | None:
     if not m.final or not node.type.shape:
         return None
     terms = [multiple(m, o) for o in node.operands]
-    if node.op == "sub":
+    if m.has(node, "sub"):
         terms[1] = negative(m, terms[1][0]), terms[1][1]
     if any(x.type.shape != node.type.shape or x.type.kind != "real" for _, x in terms):
         return None

@@ -254,8 +254,8 @@ def contract_filled(m: Terms, node: Node) -> Node | None:
 
 @rule("contract")
 def contract_thin(m: Terms, node: Node) -> Node | None:
-    """contract(reshape(x), y) -> reshape(contract(x, y)), without axes of size 1 that x lacks, where
-    a product of matrices stays one"""
+    """contract(reshape(x), y) -> reshape(contract(x, y)), without axes of size 1 that x lacks,
+    where a product of matrices stays one"""
     sides = [node["left"], node["right"]]
     thin = set[int]()
     for labels, o in zip(sides, node.operands, strict=True):

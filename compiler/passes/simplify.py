@@ -17,7 +17,7 @@ from dln.compiler.passes.rewriting import Log, Terms, apply, by_operation, row, 
 ROWS = [
     row("add zero", "add", "x + 0 -> x", lambda m, node: m.beside(node, 0.0)),
     row("add self", "add", "x + x -> 2 * x, and x * y + y * x -> 2 * (x * y)",
-        lambda m, node: m.scale(node.operands[0], 2.0) if same(node) or swapped(node) else None),
+        lambda m, node: m.scale(node.operands[0], 2.0) if same(node) or swapped(m, node) else None),
     row("subtract zero", "sub", "x - 0 -> x", lambda m, node: m.before(node, 0.0)),
     row("zero minus", "sub", "0 - x -> -x",
         lambda m, node: m.neg(m.shaped(node.operands[1], node)) if m.is_(node.operands[0], 0.0)
@@ -54,10 +54,10 @@ def same(node: Node) -> bool:
     return a is b
 
 
-def swapped(node: Node) -> bool:
+def swapped(m: Terms, node: Node) -> bool:
     """Whether both operands are the product of the same two, in either order."""
     a, b = node.operands
-    return a.op == b.op == "mul" and a.operands == b.operands[::-1]
+    return m.has(a, "mul") and m.has(b, "mul") and a.operands == b.operands[::-1]
 
 
 @rule("add", exact=False)
