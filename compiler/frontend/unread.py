@@ -109,6 +109,12 @@ def _warning(found: Named) -> Problem:
     remedy = f"leave it out, or read {name} where it is meant"
     if what == "equation" and name in ("batch", "epochs", "seed", "order", "dtype"):
         remedy = "say it in the first line: train ... batch 100 for 10 epochs seed 7 {"
+    elif what == "equation":
+        from dln.grammar.idioms.concepts import lookup  # late: most names are read
+
+        if said := lookup.set_elsewhere(name):
+            text = f"nothing reads the equation {name}: {said[0]}"
+            return Problem(CODE, text, span, label, facts=said[1:], word="warning")
     return Problem(
         CODE, f"nothing reads the {what} {name}", span, label, remedy=remedy, word="warning"
     )

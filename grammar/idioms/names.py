@@ -66,6 +66,13 @@ ARGUMENTS = {  # of losses and functions
     **dict.fromkeys(("axis", "dim", "keepdim", "keepdims"),
                     "all is of one example, whose axes are named by indices: sum(i: x[i, j])"),
     **dict.fromkeys(("rng", "key", "seed"), "draws follow from the seed of the run"),
+    **dict.fromkeys(("size", "shape"), "what is drawn has the shape of what it is drawn for: "
+                    "param W[10, 784] ~ normal(0, 0.1), or z[32] ~ normal(0, 1)"),
+    **dict.fromkeys(("dtype", "device"), "the precision stands in the header of a phase, dtype "
+                    "float64; the device is of a run, dln run SPEC --backend cupy"),
+    **dict.fromkeys(("mask", "attn_mask"), "what counts is a choice: sum(x if m > 0 else 0)"),
+    "pos_weight": "a weight of what is true is a factor: binary_cross_entropy(p, t) * (1 + 4 * t)",
+    "inplace": "a value does not change: an equation says what each element is",
 }  # fmt: skip
 CLOCKS = {
     **dict.fromkeys("step steps globalstep iteration iterations iter iters niter updates "

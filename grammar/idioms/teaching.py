@@ -18,6 +18,7 @@ MOST = 2_000  # characters of a statement that is looked at
 MANY = 40  # lines of one
 PROBLEMS = 50  # that are looked at
 KNOWN = frozenset("E301 E305 E310 E321 E322 E326 E327 E328 E333".split())
+QUOTED = r"[\"'][A-Za-z_]\w*[\"']"
 ADVICE = ": "  # before a text that fits into no place
 Cut = tuple[int, int, str]  # from where to where of a text, and what stands there instead
 
@@ -32,10 +33,17 @@ def taught(problems: Sequence[Problem], known: Collection[str]) -> list[Problem]
 
 
 def _taught(p: Problem, writer: Translator) -> Problem:
-    if p.span is None or p.code not in KNOWN:
+    if p.span is None or p.code not in (*KNOWN, "E324"):
         return p
     base, text = statement(p.span.source, p.span.start)
+    if p.code == "E324":
+        return _quoted(p, text, base, writer) or p
     found = _at(text, p.span.start - base, p.span.stop - base, p.code, writer)
+    if text[p.span.start - base : p.span.stop - base] in TRUTHS:
+        from dln.grammar.idioms.concepts import lookup  # late: most words are no truths
+
+        if (told := lookup.setting(text, p.span.start - base)) is not None:
+            return _of_word(p, text, base, told, writer)
     strong = found is not None and (
         found[0] not in operations.WEAK or bool(found[2] and not found[2].startswith(ADVICE))
     )
@@ -61,6 +69,20 @@ def _taught(p: Problem, writer: Translator) -> Problem:
     return Problem(p.code, says, span, facts=facts, remedy=remedy, word=p.word, ways=ways)
 
 
+def _quoted(p: Problem, text: str, base: int, writer: Translator) -> Problem | None:
+    """`init = "GlorotNormal"`: a word in quotes where a function stands."""
+    if p.span is None or not re.fullmatch(QUOTED, p.span.text):
+        return None
+    from dln.grammar.idioms.concepts import lookup  # late: most options are no texts
+
+    known = frozenset(writer.known.split())
+    told = lookup.told(text, p.span.start - base + 1, known, writer.rewritten)
+    if told is None:
+        return None
+    remedy = told.remedies[0] if told.remedies else ""
+    return Problem(p.code, told.says, p.span, facts=told.facts, remedy=remedy, word=p.word)
+
+
 def _of_word(p: Problem, text: str, base: int, told: Told, writer: Translator) -> Problem:
     """A problem as what is said of a word of another tool."""
     source = p.span.source if p.span else Source("", "")
@@ -80,6 +102,7 @@ def _of_word(p: Problem, text: str, base: int, told: Told, writer: Translator) -
     return Problem(p.code, told.says, span, facts=facts, remedy=remedy, word=p.word, ways=ways)
 
 
+TRUTHS = ("True", "False", "None", "true", "false")
 MAKERS = "fn|block|let|param|fixed|const|optimiser|data|for|scan|state|watch"
 
 
@@ -322,19 +345,49 @@ def refused(source: Source, start: int, place: int, around: str) -> Problem | No
         here = writer.here(row, match, around=around, above=above, source=source.text)
         if here is not None and row in statements.LAST and (other := _advised(line, writer)):
             row, here = other
-        if here is not None and row.code in ("E105", "E113"):
+        elif row in statements.LAST and (here == "" or _facts(here or "")):
+            word = base + len(line) - len(line.lstrip())
+            if (said := _of_line(line, row.code, Span(source, word, base + len(line)))) is not None:
+                return said
+        if here is not None and {"tuple", "quoted"} & set(match.re.groupindex):
             from dln.grammar.idioms.concepts import lookup  # late: most texts have none
 
-            told = lookup.around(text, place - base, writer.rewritten)
+            tuples = "tuple" in match.re.groupindex
+            told = lookup.around(text, place - base, writer.rewritten, tuples)
             if told is not None:
                 span, remedy = Span(source, base + told.start, base + told.stop), ""
                 if told.remedies:  # the whole statement: the rest of it is read by it
                     whole = text[: told.start] + told.remedies[0] + text[told.stop :]
                     remedy = writer.rewritten(whole.split("\n")[0].split("#")[0].strip())
-                return Problem(row.code, told.says, span, facts=told.facts, remedy=remedy)
+                return Problem(
+                    row.code, told.says or row.says, span, facts=told.facts, remedy=remedy
+                )
         if here is not None:
             span = Span(source, base + begin, base + match.end())
             facts = _facts(here)
             remedy = "" if facts or not here else writer.line(text, row, match, here)
+            kind = re.search(r"\btype\s*[:=]\s*[\"'](\w+)[\"']", line)
+            if kind is not None and not remedy:
+                from dln.grammar.idioms.concepts import lookup  # late: most lines set nothing
+
+                facts = lookup.layer(kind[1], writer.rewritten) or facts
             return Problem(row.code or "E113", row.says, span, facts=facts, remedy=remedy)
-    return None
+    from dln.grammar.idioms.concepts import lookup  # late: most lines set nothing
+
+    setting = re.match(r"\s+(?:set\s+)?(\w+)\s*[:=]", line)  # in a body
+    if setting is None or not (why := lookup.set_elsewhere(setting[1])):
+        return None
+    at = Span(source, base + setting.start(1), base + setting.end(1))
+    return Problem("E113", why[0], at, facts=why[1:])
+
+
+def _of_line(line: str, code: str, span: Span) -> Problem | None:
+    """What is said of a call of another tool that stands on a line by itself."""
+    from dln.grammar.idioms.concepts import lookup  # late: most lines call nothing
+
+    start = len(line) - len(line.lstrip())
+    told = lookup.told(line, start, frozenset(), str)
+    if told is None or told.stop < len(line.split("#")[0].rstrip()):
+        return None
+    facts = told.facts or tuple(f"as in {remedy}" for remedy in told.remedies[:1])
+    return Problem(code, told.says, Span(span.source, span.start, span.stop), facts=facts)

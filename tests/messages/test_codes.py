@@ -645,6 +645,7 @@ MADE: dict[str, Callable[[], object]] = {
     "W316": warned(NET.replace("batch 1 for", "batch 8 for")),
     "W317": warned(NET.replace("lr = 0.01", "lr = rate")
                    + "const rate = 0.1\nsweep s {\n  vary rate in [0.1, 0.2]\n}\n"),
+    "W318": warned(NET.replace("dense(1)", "chain([batch_norm(784), dense(1)])")),
     "E999": lambda: cli.defect(Terminal(), ZeroDivisionError("division by zero")),
 }  # fmt: skip
 

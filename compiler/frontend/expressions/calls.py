@@ -141,6 +141,8 @@ def _call(b: Build, target: Value, expr: s.Call, scope: Scope, first: Given = ()
         return call_builtin(b, target, given, expr.span, values)
     if isinstance(target, Function):
         return _call_function(b, target, given, expr.span, (expr, scope))
+    if expr.named:
+        refusing.by_name(b, expr)
     return apply(b, target, given, expr.span)
 
 
@@ -150,6 +152,11 @@ def _for_all(b: Build, name: str, expr: s.Expr, scope: Scope) -> Value:
     if isinstance(value, Function) and len(value.syntax.ports) == 1:
         remedy = f"{broadcasting.whole_text(expr.span.text)}(epoch)"
         b.fail("E302", f"{name} is a number", expr.span, "is a function", (), remedy)
+    if isinstance(value, Instance | Chain):
+        what = expr.span.text
+        text = "an optimiser is given its options only; over says what it moves"
+        fact = f"as in minimize ... over {what} with sgd(lr = 0.1)"
+        b.fail("E302", text, expr.span, f"is {describe(value)}", facts=(fact,))
     if isinstance(value, list):
         facts = (
             f"{name} that changes is an expression of epoch, update or progress",

@@ -69,6 +69,21 @@ def given_twice(
     b.fail("E329", text, place, "is by its place", notes, facts=(fact,))
 
 
+def by_name(b: Build, call: s.Call) -> NoReturn:
+    """`net(x, training = 1)`: an instance takes its ports in order, and has its options already."""
+    name, arg = next(iter(call.named.items()))
+    who, plain = call.function.span.text, [a.span.text for a in call.plain]
+    if call.options:
+        plain = []
+    from dln.grammar.idioms.names import ARGUMENTS  # late: most calls are right
+
+    text = f"{who} takes what it is applied to, and nothing by name"
+    facts = tuple(filter(None, [ARGUMENTS.get(name)]))
+    remedy = f"{who}({', '.join(plain or [a.value.span.text for a in call.named.values()][:1])})"
+    notes = (Note(arg.span, "is given by name"),)
+    b.fail("E322", text, call.span, "", notes, remedy, facts)
+
+
 def wrong_count(
     b: Build, name: str, names: Sequence[str], found: int, span: Span, remedy: str = ""
 ) -> NoReturn:

@@ -18,7 +18,7 @@ from dln.compiler.frontend.context.place import replace
 from dln.compiler.frontend.context.ports import Axes, dims_text, fit, port_sizes
 from dln.compiler.frontend.context.static_values import domain_of, lookup
 from dln.compiler.frontend.context.values import Function, Results
-from dln.compiler.frontend.instances import promises, swapped
+from dln.compiler.frontend.instances import by_place, promises, swapped
 from dln.compiler.frontend.instances.typed_once import Work
 from dln.compiler.frontend.scan.equations import substituted
 from dln.compiler.frontend.scan.recurrences import at_step
@@ -212,6 +212,7 @@ def _port(b: Build, made: Instance, i: int, value: Value, span: Span) -> Node:
     node = broadcasting.as_tensor(b, value, span, f"{port.name} of {made.name}")
     who = f"{made.name} takes {port.name}{dims_text(port)}"
     node = _fitted(b, node, running, sizes, span, who, port)
+    by_place.warn_of_channels(b, made.name, port, node.type.example, span)
     if "time" in running and not b.time.stepping:
         made.steps = made.along[i] = node.type.size_of("time")
         made.uneven = made.uneven or lengths.extent(b, made.steps) is not None

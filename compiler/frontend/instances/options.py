@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope
 from dln.compiler.frontend.context.static_values import unknown, word
+from dln.compiler.frontend.instances import by_place
 from dln.compiler.ir.graph import Node
 from dln.grammar import syntax as s
 from dln.grammar.diagnostics import Note, Span
@@ -33,6 +34,7 @@ def option_values(
                 if isinstance(syntax, s.Block):
                     _refuse_undeclared(b, syntax, arg, known)
                 ports = syntax.ports if isinstance(syntax, s.Block) else ()
+                _refuse_said(b, who, arg, found, span)
                 _refuse_other_name(b, who, arg, given[-1], known, span, ports)
                 unknown(b, "option", name, arg.span, known, who)
         else:
@@ -66,6 +68,8 @@ def option_values(
         said = f"{said}, " if re.fullmatch(rf"{who}\([^();]+", said) else f"{who}("
         remedy = f"{said}{', '.join(f'{m} = ...' for m in missing)})"
         b.fail("E333", f"{who} needs {', '.join(missing)}", span, "not given", remedy=remedy)
+    if isinstance(syntax, s.Block) and given:
+        by_place.warn(b, syntax, given, span)
     return found
 
 
@@ -122,6 +126,25 @@ def _refuse_alias(b: Build, who: str, span: Span, scope: Scope) -> None:
         )
         at = word(binding.span, who, r"=\s*")
         b.fail("E322", text, at, "is the block", (Note(span, "is applied here"),), f"{who}()")
+
+
+def _refuse_said(
+    b: Build, who: str, arg: s.Named, found: dict[str, tuple[s.Expr, Scope, Span]], span: Span
+) -> None:
+    """`dense(32, units = 64)`: by the name of another tool what has been said by its place."""
+    from dln.grammar.idioms import names  # late: most options are right
+
+    here = names.OPTIONS.get(arg.name, arg.name)
+    if here not in found or arg.span.source is not span.source:
+        return
+    text = f"{arg.name} is {here} of {who}, which is given already"
+    start, stop = arg.span.start - span.start, arg.span.stop - span.start
+    rest = re.sub(r",\s*$", "", span.text[:start].rstrip()) + span.text[stop:]
+    first = found[here][2]
+    same = first.text == arg.value.span.text
+    facts = () if same else (f"if the other is meant: {here} = {arg.value.span.text} in its place",)
+    notes = (Note(first, "first here"), Note(arg.span, "again"))
+    b.fail("E329", text, span, "", notes, rest, facts)
 
 
 def _refuse_other_name(

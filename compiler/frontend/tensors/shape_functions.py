@@ -250,6 +250,9 @@ def upsample(b: Build, span: Span, x: Value, k: Value) -> Node:
     times = whole_number(k)
     if times is None or times < 1:
         text = "how often each element stands is a whole number, at least 1"
+        if isinstance(k, list) and k and all(n == k[0] for n in k) and whole_number(k[0]):
+            remedy = str(k[0])  # by rows and columns
+            b.fail("E305", text, b.blame(k, span), "is one number for both", (), remedy)
         unfit(b, "E305", text, b.blame(k, span), k, WHOLE)
     if not node.type.example:
         b.fail("E206", "upsample takes an image or a vector", b.blame(x, span),

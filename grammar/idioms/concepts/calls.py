@@ -135,6 +135,8 @@ def _assigned(
                 given["border"] = str(int(given["size"]) // 2)
             elif same and here.endswith("pool"):
                 told.append('a pool has no border: x -> pad(1) before it, or rest = "cut"')
+        elif name == "act" and text.casefold() in ("true", "false"):  # a third argument: the bias
+            told += [names.INSTEAD["bias"]] * denied
         elif name == "-" or name in names.NEEDLESS or name in names.TRUE or denied:
             continue
         elif name in given or (name in names.INSTEAD and name not in takes):

@@ -101,21 +101,67 @@ def _used(text: str, start: int, known: frozenset[str], write: Writer, field: bo
     return None
 
 
+def set_elsewhere(name: str) -> tuple[str, ...]:
+    """Where that stands here which other tools set by a name: why, and an example."""
+    here, says = tables()["setting"].get(names.plain(name), ("", ""))
+    return (says, _example(here)) if here else ()
+
+
+def layer(name: str, write: Writer) -> tuple[str, ...]:
+    """What is written for a layer of which the type is said."""
+    head = "h = x -> "
+    found = told(f"{head}{name}(32)", len(head), frozenset(), write)
+    if found is None:
+        return ()
+    return found.facts or tuple(f"as in {head}{remedy}" for remedy in found.remedies[:1])
+
+
+SETTING = re.compile(r",?\s*\b(\w+)\s*=\s*(True|False|None|true|false)\b")
+
+
+def setting(text: str, place: int) -> Told | None:
+    """`keepdims=True` at a place: what is said of such a setting, and the call without it."""
+    if re.match(r"\s*(?:block|fn|optimiser)\b", text):
+        return None  # a default
+    for found in CALLED.finditer(text[:place]):
+        held = calls.brackets(text, found.end())
+        if held is None or not found.end() <= place < held[1]:
+            continue
+        for named in SETTING.finditer(text, found.end(), held[1]):
+            if not named.start() <= place < named.end():
+                continue
+            name, call = named[1], found.group()
+            said = names.ARGUMENTS.get(name) or names.INSTEAD.get(name)
+            if name in names.NEEDLESS or name in names.TRUE:
+                said = f"{name} follows from what is written anyway"
+            if said is None:
+                return None
+            rest = text[found.start() : named.start()] + text[named.end() : held[1]]
+            rest = re.sub(r"\(\s*,\s*", "(", rest)
+            sure = named[2].casefold() == "true" or name in names.ARGUMENTS
+            remedy = (rest,) if sure and name not in names.INSTEAD else ()
+            says = f"{call} has no {name} here"
+            return Told(found.start(), held[1], says, remedy, (said,), sure=True)
+    return None
+
+
 CALLED = re.compile(r"[^\W\d][\w.]*(?=\()")
 
 
-def around(text: str, place: int, write: Writer) -> Told | None:
-    """What is said of the call of another tool around a place that the parser refuses."""
+def around(text: str, place: int, write: Writer, tuples: bool) -> Told | None:
+    """What is said of the call of another tool around a place that the parser refuses; of one of
+    ours where it is given tuples, with nothing new to say of it."""
     for found in CALLED.finditer(text[:place]):
         held = calls.brackets(text, found.end())
         if held is None or not found.end() <= place < held[1]:
             continue
         use = _used(text, found.end() - 1, frozenset(), write, False)
-        own = use is not None and (names.plain(use.name) != use.name or "." in found.group())
-        if use is not None and own and use.place in ("flow", "with", "rate"):
+        own = use is not None and names.plain(use.name) == use.name and "." not in found.group()
+        if use is not None and (tuples or not own) and use.place in ("flow", "with", "rate"):
             for kind in ("layer", "optimiser", "rate"):
                 if kind in ORDER[use.place].split() and (it := _of_kind(use, kind)) is not None:
-                    return it
+                    same = any(here.startswith(f"{use.name}(") for here in it.remedies)
+                    return it._replace(says="") if same else it
     return None
 
 
