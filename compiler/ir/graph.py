@@ -26,6 +26,9 @@ from dln.grammar.diagnostics import Span
 if TYPE_CHECKING:
     import networkx
 
+MOST = 100
+"""Places of a node that are kept: a number that stands in more of them comes from none."""
+
 K = TypeVar("K", bound=Hashable)
 """What the outputs of a graph are called."""
 
@@ -188,7 +191,7 @@ class Graph:
             old = self.spans.get(node)
             if old is None:
                 self.spans[node] = spans
-            elif old is not spans:
+            elif old is not spans and len(old) < MOST:
                 places = self._places.get(node) or dict.fromkeys(old)
                 self._places[node] = places
                 if more := [s for s in spans if s not in places]:

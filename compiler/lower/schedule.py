@@ -7,7 +7,7 @@ a region of it for a time (`arena`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from heapq import heappop, heappush
@@ -202,46 +202,42 @@ def laid_out(
 def _order(made: Schedule, writes: InPlace) -> list[Node]:
     """The better of two orders by peak memory: as the graph was built, or greedily by bytes."""
     nodes = [n for n in ancestors(made.graph.outputs.values()) if made.roles.role[n] == "compute"]
-    plain = _arrange(nodes, writes, lambda node, left: 0)
+    plain = _arrange(nodes, writes, {})
     size = {n: 0 if n in writes.dest else at(made.bytes_of(n.type), made.capacity) for n in nodes}
-
-    def growth(node: Node, left: Mapping[Node, int]) -> int:
-        freed = sum(size.get(r, 0) for r in writes.reads[node] if left[r] == 1)
-        return size[node] - freed
-
-    greedy = _arrange(nodes, writes, growth)
+    greedy = _arrange(nodes, writes, size)
     return min(plain, greedy, key=lambda order: _peak(order, writes, size))
 
 
-def _arrange(
-    nodes: list[Node], writes: InPlace, cost: Callable[[Node, Mapping[Node, int]], int]
-) -> list[Node]:
-    """A topological order that always takes the cheapest node that is ready; of those that cost
-    the same, the first. A cost may fall while a node waits, when it becomes the last to read
-    something; it never rises. Raises `graphlib.CycleError` where writes wait for each other."""
+def _arrange(nodes: list[Node], writes: InPlace, size: Mapping[Node, int]) -> list[Node]:
+    """A topological order that always takes the node that is ready and makes the memory that is in
+    use grow least; of those alike, the first. What one costs may fall while it waits, when it
+    becomes the last to read something; it never rises. Raises `graphlib.CycleError` where writes
+    wait for each other."""
     index = {n: i for i, n in enumerate(nodes)}
     left = {source: len(readers) for source, readers in writes.readers.items()}
     waiting = TopologicalSorter({n: writes.needs(n) for n in nodes})
     waiting.prepare()
-    ready = set[Node]()
+    ready: dict[Node, int] = {}
     taken: dict[Node, None] = {}
     heap: list[tuple[int, int]] = []
     while waiting.is_active():
         for node in waiting.get_ready():
-            ready.add(node)
-            heappush(heap, (cost(node, left), index[node]))
+            freed = sum(size.get(r, 0) for r in writes.reads[node] if left[r] == 1)
+            ready[node] = size.get(node, 0) - freed
+            heappush(heap, (ready[node], index[node]))
         node = nodes[heappop(heap)[1]]
         if node in taken:  # it was there twice, once at an earlier cost
             continue
         taken[node] = None
-        ready.discard(node)
+        del ready[node]
         waiting.done(node)
         for source in writes.reads[node]:
             left[source] -= 1
             if left[source] == 1:  # the one that is left over costs less now
                 last = next((r for r in writes.readers[source] if r in ready), None)
                 if last is not None:
-                    heappush(heap, (cost(last, left), index[last]))
+                    ready[last] -= size.get(source, 0)
+                    heappush(heap, (ready[last], index[last]))
     return list(taken)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import networkx as nx
 import pytest
 
-from dln.compiler.ir.graph import Graph, Node, ancestors, keep, rewrite
+from dln.compiler.ir.graph import MOST, Graph, Node, ancestors, keep, rewrite
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Size, Var
 from dln.compiler.ir.tensor_type import Domain, TensorType
@@ -163,3 +163,12 @@ def test_refused_operands_and_unknown_operations_are_found(make: Make, x: Node) 
     assert any("is refused" in f for f in faults(make.graph))
     make.graph.add("mystery", (x,), V3)
     assert "there is no operation mystery" in list(faults(make.graph))
+
+
+def test_what_stands_everywhere_keeps_some_of_its_places(make: Make, x: Node) -> None:
+    """A constant of many phases is in the graph of each: all its places would be joined in all."""
+    source = Source("<text>", " " * 1000)
+    spans = [Span(source, i, i + 1) for i in range(3 * MOST)]
+    for span in spans:
+        make.graph.mark(x, (span,), "x")
+    assert make.graph.about(x) == (tuple(spans[:MOST]), "x")
