@@ -60,11 +60,12 @@ class FileModel:
 
 
 class Unsaid(Exception):
-    """What a spec cannot say of a node: the operator's part of a message, without its place."""
+    """What a spec cannot say of a node: the operator's part of a message, without its place. It
+    may be `of_axes`, which are read as other than they are: then another reading may tell more."""
 
-    def __init__(self, message: str, remedy: str = "") -> None:
+    def __init__(self, message: str, remedy: str = "", of_axes: bool = False) -> None:
         super().__init__(message)
-        self.message, self.remedy = message, remedy
+        self.message, self.remedy, self.of_axes = message, remedy, of_axes
 
 
 def refused(node: FileNode, unsaid: Unsaid) -> DlnError:

@@ -64,14 +64,15 @@ def understood(model: FileModel) -> Understood:
     """The first reading under which all of it makes sense. Raises `DlnError`: E616 for a node that
     a spec cannot say, E619 where inputs or outputs are of no use."""
     known(model)
-    best: tuple[int, DlnError] | None = None
+    best: tuple[tuple[int, bool], DlnError] | None = None
     for reading in readings(model):
         walk = GraphWalk(model, reading)
         try:
             return walk.done()
         except DlnError as error:
-            if best is None or walk.number > best[0]:
-                best = walk.number, error
+            far = walk.number, not walk.misread
+            if best is None or far > best[0]:
+                best = far, error
     if best is None:
         several = (
             "their axes are open in more than two ways, or the file does not say how many they have"
@@ -174,6 +175,7 @@ class GraphWalk:
         uses = Counter(t for n in model.nodes for t in n.inputs if t)
         uses.update(p.name for p in model.outputs)
         self.model, self.reading, self.number = model, reading, 0
+        self.misread = False  # whether what failed last were axes that are others than was read
         sizes = {"batch": reading.examples, TIME: reading.steps}
         self.body = BlockBody(uses, sizes, Names({"net", "network"}))
         self.tensors: dict[str, Arg] = {
@@ -229,6 +231,7 @@ class GraphWalk:
                 if tensor:
                     self.keep(tensor, result)
         except Unsaid as unsaid:
+            self.misread = unsaid.of_axes
             raise refused(node, unsaid) from None
         except BROKEN as e:  # what no exporter writes, and nobody thought of
             if read_flags().debug:

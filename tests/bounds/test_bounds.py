@@ -12,6 +12,7 @@ from confinement.hostile import COMMANDS, SIZES, specs, through
 from confinement.process import Left, confined
 
 from dln.cli import main
+from dln.runtime.device.host import Host
 from dln.runtime.readers import files
 
 GIGA = 1 << 30
@@ -30,6 +31,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("DLN_DEBUG", "DLN_VERIFY", "DLN_POISON"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Host, "poisons", False)  # which takes long where much is taken
 
 
 def moment(name: str, text: str) -> None:

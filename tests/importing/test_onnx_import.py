@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphs.making import Imported, model, node, weights
+from graphs import making
+from graphs.making import Imported, agreed, model, node, weights
 
 import dln
-from dln.cli import carried_out
 
 Import = Callable[..., Imported]
+imported = making.imported
 
 MLP = model(
     [node("Gemm", "x fc1.weight fc1.bias", "a", transB=1), node("Relu", "a", "b"),
@@ -56,28 +57,6 @@ check "as many parameters as in net.onnx" {
   expect params(net) == 43
 }
 """
-
-
-@pytest.fixture
-def imported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Imported]:
-    """What `dln import net.onnx` says and writes, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(made: Any, *words: str) -> Imported:
-        Path("net.onnx").write_bytes(made if isinstance(made, bytes) else made.SerializeToString())
-        code = carried_out(["import", "net.onnx", *words])
-        said = capsys.readouterr()
-        text = Path("net.dln").read_text() if Path("net.dln").exists() else ""
-        return Imported(code, said.out, said.err, text)
-
-    return run
-
-
-def agreed(found: Imported) -> None:
-    assert found.code == 0, found.err + found.text
-    assert "largest difference from onnxruntime" in found.out, found.err
 
 
 def test_a_spec_is_written_that_can_be_applied_and_trained(imported: Import) -> None:

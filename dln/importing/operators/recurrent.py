@@ -155,9 +155,9 @@ def sequence(c: OnnxCall) -> Value:
         x = x.viewed([x.axes[1], x.axes[0], x.axes[2]]) if x.rank == 3 else x
     one = len([a for a in x.axes if BATCH in a]) == 0
     if x.rank != 3 or (x.axes[1] != (BATCH,) and not (one and x.axes[1] in ((),))):
-        raise Unsaid("its second axis is not that of the examples")
+        raise Unsaid("its second axis is not that of the examples", of_axes=True)
     if BATCH in x.axes[0] + x.axes[2] or not x.axes[0] or not x.axes[2]:
-        raise Unsaid("its first axis is not that of the steps")
+        raise Unsaid("its first axis is not that of the steps", of_axes=True)
     x = c.body.canonical(x)
     steps = c.body.number(TIME)
     if x.shape[0] != TIME and steps not in (None, x.shape[0]):

@@ -31,8 +31,11 @@ def same(e: s.Expr) -> s.Expr:
 
 def reduced(c: OnnxCall, x: Value, axes: Sequence[int], function: str, keep: bool,
             before: Wrap = same, after: Wrap = same) -> Value:  # fmt: skip
-    """`function` over some axes, of each element as `before` makes it."""
+    """`function` over some axes, of each element as `before` makes it. The largest, the least and
+    the mean of probabilities are one, which a softmax behind them is told."""
     x = settled(c, x)  # type: ignore[assignment]
+    plainly = before is same and after is same and function in ("max", "min", "mean")
+    domain = x.domain if plainly else ""
     gone = sorted(a for k in axes for a in x.axes[k])
     if BATCH in gone:
         raise Unsaid("it works across the examples")
@@ -49,19 +52,20 @@ def reduced(c: OnnxCall, x: Value, axes: Sequence[int], function: str, keep: boo
     sizes = tuple(shape[a] for a in rest)
     if not gone:
         one = Element(lambda e: after(before(e)), ((x.tree, tuple(range(len(shape)))),), shape, 1)
-        return Value(one if before is not same or after is not same else x.tree, tuple(lanes))
+        return Value(one if before is not same or after is not same else x.tree, tuple(lanes),
+                     domain=domain)  # fmt: skip
     if plain(x.tree) and (not rest or [shape[a] for a in gone] == [TIME]):
         over = [name("time")] if rest else []
         body = before(written(x.tree, None))
         value = after(reduce(function, over, body) if over else call(function, body))
-        return Value(c.body.define(value, sizes), tuple(lanes))
+        return Value(c.body.define(value, sizes), tuple(lanes), domain=domain)
     at = [name(i) for i in c.body.names.indices([a == TIME for a in sizes])]
     inner = c.body.indices(tuple(shape[a] for a in gone), at)
     place = {**dict(zip(rest, at, strict=True)), **dict(zip(gone, inner, strict=True))}
     body = before(written(x.tree, [place[a] for a in range(len(shape))]))
     value = after(reduce(function, inner, body))
     marks = [i.id for i in at if isinstance(i, s.Name)]
-    return Value(c.body.define(value, sizes, marks), tuple(lanes))
+    return Value(c.body.define(value, sizes, marks), tuple(lanes), domain=domain)
 
 
 def axes_of(c: OnnxCall, x: Value) -> list[int]:

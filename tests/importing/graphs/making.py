@@ -1,11 +1,15 @@
 """Models of a few nodes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from dln.cli import carried_out
 
 DRAW = np.random.default_rng(0)
 
@@ -48,3 +52,26 @@ class Imported:
         """The lines of the block."""
         start = self.text.index("\nblock network") + 1
         return self.text[start : self.text.index("\nlet net")]
+
+
+def agreed(found: Imported) -> None:
+    """It was compared with onnxruntime, and is alike."""
+    assert found.code == 0, found.err + found.text
+    assert "largest difference from onnxruntime" in found.out, found.err
+
+
+@pytest.fixture
+def imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Imported]:
+    """What `dln import net.onnx` says and writes, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(made: Any, *words: str) -> Imported:
+        Path("net.onnx").write_bytes(made if isinstance(made, bytes) else made.SerializeToString())
+        code = carried_out(["import", "net.onnx", *words])
+        said = capsys.readouterr()
+        text = Path("net.dln").read_text() if Path("net.dln").exists() else ""
+        return Imported(code, said.out, said.err, text)
+
+    return run
