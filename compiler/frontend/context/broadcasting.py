@@ -322,7 +322,7 @@ def _same_example(
             text, at = f"{text}: a sum of products is written @", places[0].to(places[1])
             notes, facts = (Note(places[1], f"is {shown[1]}"), *notes), ()
         label = "" if remedy else f"is {shown[1]}"
-        b.fail("E202", text, at, label, notes, remedy, facts)
+        b.fail("E202", text, at, label, notes, remedy, facts, about=(x, y))
 
     b.same_shape(x.type.example, y.type.example, span, "both sides of one equation", complain)
 
@@ -343,12 +343,13 @@ def _refuse_size(
     if len(unlike) == 1 and guilty is None:
         ways = either(b, said, [n.type.example[unlike[0]] for n in sides])
         if ways:
-            b.fail("E202", text, places[1], notes[-1].text, notes[:-1], ways=ways)
+            b.fail("E202", text, places[1], notes[-1].text, notes[:-1], ways=ways, about=sides)
     if len(unlike) != 1 or guilty is None or (at := said[guilty]) is None:
         return
     size, other = sides[1 - guilty].type.example[unlike[0]], said[1 - guilty]
     if remedy := instead(b, at, size, other):
-        b.fail("E202", text, at.span, f"makes it {sizes[guilty][unlike[0]]}", notes, remedy)
+        label = f"makes it {sizes[guilty][unlike[0]]}"
+        b.fail("E202", text, at.span, label, notes, remedy, about=sides)
 
 
 def _refuse_declared(

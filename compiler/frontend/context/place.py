@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -16,6 +17,7 @@ from dln.compiler.frontend.context import blaming
 from dln.compiler.ir.graph import Graph, Node
 from dln.compiler.ir.op import Make
 from dln.compiler.ir.sizes import Conflict, Reason, Size, Sizes, Var
+from dln.compiler.ir.structure import is_input, is_param
 from dln.compiler.ir.tensor_type import TensorType, spoken
 from dln.grammar.diagnostics import (
     MOST_FOUND,
@@ -62,6 +64,8 @@ class Enough(Exception):
     """So many problems have been found that no more are looked for."""
 
 
+NEAREST = 5  # operations from a tensor to what is declared
+DECLARED = re.compile(r"\w+(\[[^\]]*\])?(: \w+(\([^()]*\))?)?")
 OPEN = ("E209", "E217", "E336", "E338", "E339")
 """What is said of a size that is not known: nothing is wrong where nobody has said it yet."""
 
@@ -235,15 +239,41 @@ class BuildPlace:
         remedy: str = "",
         facts: tuple[str, ...] = (),
         ways: tuple[tuple[Span, str], ...] = (),
+        about: Sequence[Node] = (),
     ) -> NoReturn:
         """Raise a problem at a place. In the body of a function or block it stands at the argument
-        that is to blame, else at the user's own line that led there."""
+        that is to blame, else at the user's own line that led there. Where it is `about` the sizes
+        of tensors, the lines that declare them are shown."""
+        if about and span is not None and span.source is self.source:
+            notes = (*notes, *self._declarations(about, {span.line, *(n.span.line for n in notes)}))
         if self.built.rehearsal and code in OPEN:
             raise Poisoned
         if span is not None and not remedy and any(n.span.repeats(span) for n in notes):
             remedy = TWICE
         found = Problem(code, message, span, label, notes, facts, remedy, ways=ways)
         raise DlnError([found if span is None else blaming.blamed(found, self.calls, self.source)])
+
+    def _declarations(self, about: Sequence[Node], told: set[int]) -> Iterator[Note]:
+        """The lines, but for those that are told, on which the user declares the parameters and
+        fields that some tensors are nearest to."""
+        for node in about:
+            layer = [node]
+            for _ in range(NEAREST):
+                if found := [n for n in layer if is_param(n) or is_input(n)]:
+                    break
+                layer = [n for x in layer for n in x.operands]
+            else:
+                continue
+            for leaf in found[:2]:
+                at = next(iter(self.graph.spans.get(leaf, ())), None)
+                if at is None or at.source is not self.source or at.line in told:
+                    continue
+                head = DECLARED.match(at.text)
+                if head is not None and (head[1] or head[2]):
+                    told.add(at.line)
+                    place = Span(at.source, at.start, at.start + head.end())
+                    size = f"{self.shown(leaf.type)}, " if leaf.type.kind != "index" else ""
+                    yield Note(place, f"is {size}declared here")
 
     def refuse_again(self, message: str, span: Span, first: Span) -> NoReturn:
         """Raise a problem for what stands once, and has stood before."""

@@ -103,7 +103,7 @@ def _other_axes(
         b.fail("E215", text, drawn, label, (Note(span, "is taken here"),), "", (fact,))
     notes = (Note(port, "the port"),) if port.source is span.source else ()
     ways += _fields(b, node, wanted, span) if a_class and remedy else ()
-    b.fail("E215", text, span, label, notes, remedy, facts, ways)
+    b.fail("E215", text, span, label, notes, remedy, facts, ways, about=(node,))
 
 
 def _of_maps(b: Build, span: Span, who: str) -> tuple[tuple[Span, str], ...]:
@@ -168,7 +168,8 @@ def fit(
             if axis == "time" and any(map(in_step, ancestors([node]))):
                 said = re.sub(r"\[\w+\]", "", broadcasting.whole_text(span.text))
                 facts = (f"a scan has one step at a time; it takes all of {said}, above the scan",)
-            b.fail("E214", f"{who}, which runs over {axis}", span, label, facts=facts)
+            text = f"{who}, which runs over {axis}"
+            b.fail("E214", text, span, label, facts=facts, about=(node,))
     if len(found) != len(wanted):
         _other_axes(b, node, wanted, span, who, port)
 
@@ -193,7 +194,8 @@ def fit(
             notes += (Note(said, "is declared here"),) if said.source is b.source else ()
             facts = facts or ("one of the two says the wrong size",)
         _refuse_beside(b, node, wanted, span, text, beside)
-        b.fail("E216", text, span, f"is {b.shown(node.type)}", notes, "", facts)
+        label = f"is {b.shown(node.type)}"
+        b.fail("E216", text, span, label, notes, "", facts, about=(node,))
 
     for w, f in zip(wanted, found, strict=True):
         b.equate(w, f, span, f"{broadcasting.short(span.text)} is {b.shown(node.type)}", fail)
@@ -236,10 +238,24 @@ def _refuse_promise(b: Build, node: Node, wanted: Sequence[Size], port: Span, te
         assert inside is not None
         found = ", ".join(map(str, sizes[0]))
         remedy = f"{port.text[: inside.start()]}[{found}]{port.text[inside.end() :]}"
-        b.fail("E216", text, port, f"is {b.shown(node.type)}", (), remedy)
+        notes = _made_on(port, f"makes it {b.shown(node.type)}")
+        b.fail("E216", text, port, f"is {b.shown(node.type)}", notes, remedy)
     if at is not None and (remedy := instead(b, at, wanted[unlike[0]])):
         label = f"makes the result {b.shown(node.type)}"
         b.fail("E216", text, at.span, label, (Note(port, "is promised here"),), remedy)
+
+
+def _made_on(port: Span, label: str) -> tuple[Note, ...]:
+    """The line of a block that defines a result which its head promises."""
+    source, name = port.source, re.match(r"\w*", port.text)
+    start = port.stop
+    stop = source.text.find("\n}", start)
+    found = re.compile(rf"(?m)^[ \t]*({name[0] if name else ''}\b[^=\n]*=[^\n]*)$").search(
+        source.text, start, stop if stop > 0 else len(source.text)
+    )
+    if found is None:
+        return ()
+    return (Note(Span(source, found.start(1), found.end(1)), label),)
 
 
 def _refuse_beside(
@@ -279,7 +295,7 @@ def _refuse_batch(
         label, notes = f"has an axis more than {b.shown(node.type)}", (Note(span, "is given here"),)
         fact = "a port is written for one example, and mapped over the batch by itself"
         remedy = re.sub(r"\[[^,\]]*,?\s*", "[", port.text, count=1).replace("[]", "")
-        b.fail("E215", text, port, label, notes, remedy, (fact,))
+        b.fail("E215", text, port, label, notes, remedy, (fact,), about=(node,))
 
 
 def _refuse_whole(b: Build, node: Node, wanted: Sequence[Size], span: Span, who: str) -> None:

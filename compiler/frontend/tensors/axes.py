@@ -10,7 +10,7 @@ from dln.compiler.frontend.context.build_context import Build, Value
 from dln.compiler.frontend.context.values import IndexVar
 from dln.compiler.frontend.tensors.pointwise import refuse_pairs
 from dln.compiler.ir.graph import Node
-from dln.compiler.ir.sizes import Size
+from dln.compiler.ir.sizes import Conflict, Size
 from dln.compiler.ir.structure import is_clock, is_input
 from dln.compiler.ir.tensor_type import TensorType
 from dln.compiler.schema.keys import RawInput
@@ -156,7 +156,15 @@ def pick(b: Build, node: Node, axis: int, index: Node, span: Span) -> Node:
     text = "the class has another number of values"
     if None not in (found := [b.number(size), b.number(index.type.domain.size)]):
         text = f"picks one of {found[1]}, and there are {found[0]}"
-    broadcasting.equal(b, size, index.type.domain.size, span, text)
+
+    def complain(c: Conflict) -> NoReturn:
+        sizes = [b.sizes.resolve(x) for x in (c.left, c.right)]
+        said = f"the sizes {sizes[0]} and {sizes[1]} do not agree"
+        notes = b.proof_notes(c.left, c.right, skip=span)
+        facts = (c.remainder,) if c.remainder else ()
+        b.fail("E201", said, span, text, notes, facts=facts, about=(node, index))
+
+    b.equate(size, index.type.domain.size, span, text, complain)
     node = lengths.filled(b, node, (len(node.type.running) + axis,), 0.0, span)
     many, before = index.type.example, node.type.example[:axis]
     behind = node.type.example[axis + 1 :]

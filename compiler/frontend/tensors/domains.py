@@ -60,8 +60,9 @@ def _same_classes(
         ]
         if (at := size_place(b, *axes[0]) if axes else None) is not None:
             notes = (Note(span, f"is a {found}"), *notes)
-            b.fail("E217", text, at.span, f"makes it {many}", notes, instead(b, at, right))
-        b.fail("E217", text, span, f"is a {found}", notes)
+            remedy, label = instead(b, at, right), f"makes it {many}"
+            b.fail("E217", text, at.span, label, notes, remedy, about=(node,))
+        b.fail("E217", text, span, f"is a {found}", notes, about=(node,))
 
     why = f"{broadcasting.short(span.text)} is a {node.type.domain}"
     b.equate(left, right, span, why, fail)

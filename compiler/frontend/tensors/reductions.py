@@ -50,7 +50,8 @@ def _do_not_fit(
     if _is_carried(right, spans[1]):  # W @ h[t-1] is added to h[t]
         remedy = ""
     if remedy:  # of the whole product
-        b.fail("E205", text, span, "", (*notes, Note(spans[1], label)), remedy)
+        notes = (*notes, Note(spans[1], label))
+        b.fail("E205", text, span, "", notes, remedy, about=sides)
     known = [b.number(size) or 0 for size in sides[1].type.example]
     if len(known) > 1 and math.prod(known) == b.number(sides[0].type.example[-1]):
         remedy = f"flatten({right})"
@@ -59,13 +60,13 @@ def _do_not_fit(
     if said is not None:
         if remedy := instead(b, said, d[0], size_place(b, sides[1], 0)):
             notes = (Note(spans[0], f"is {shown[0]}"), Note(spans[1], label), *notes[1:])
-            b.fail("E205", text, said.span, f"makes it {a[-1]}", notes, remedy)
+            b.fail("E205", text, said.span, f"makes it {a[-1]}", notes, remedy, about=sides)
     if is_param(bare(sides[1])) and not is_param(bare(sides[0])):
         said, other = size_place(b, sides[1], 0), size_place(b, sides[0], len(a) - 1)
         if said is not None and (remedy := instead(b, said, sides[0].type.example[-1], other)):
             notes = (first, Note(spans[1], label), *notes[1:])
-            b.fail("E205", text, said.span, f"makes it {d[0]}", notes, remedy)
-    b.fail("E205", text, spans[1], label, notes)
+            b.fail("E205", text, said.span, f"makes it {d[0]}", notes, remedy, about=sides)
+    b.fail("E205", text, spans[1], label, notes, about=sides)
 
 
 def _refuse_single(b: Build, node: Node, other: Node, span: Span) -> NoReturn:
@@ -86,7 +87,8 @@ def _refuse_single(b: Build, node: Node, other: Node, span: Span) -> NoReturn:
             remedy = f"{name}[{drawn[2].strip()}, {drawn[1].strip()}]"
         facts = () if remedy else (whole,)
         b.fail("E205", text, place, "has no sizes", notes, remedy, facts)
-    b.fail("E205", text, span, "is a single number", facts=("a number is multiplied by *",))
+    facts = ("a number is multiplied by *",)
+    b.fail("E205", text, span, "is a single number", facts=facts, about=(node, other))
 
 
 def _is_carried(text: str, span: Span) -> bool:
