@@ -132,6 +132,7 @@ WAYS: dict[str, tuple[Row, ...]] = {
     "E336": (("never asked", "a phase or a check asks for something of it: T.free(v)"),
              ("runs over nothing", "as in i in 0..8"),
              ("", "a number in place of the size, or an application, says how large it is")),
+    "E337": (("", "as in over net, or over net.W, net.b"),),
     "E342": (("", "grad is by a parameter, or by a value of real numbers: grad(e, net.W)"),),
     "E344": (("", "a later update moves it: fit.after(...) - fit.before(...) shows by how much"),),
     "E345": (("", "the value is worked out of what stands behind the comma, or another is meant")

@@ -215,9 +215,8 @@ class Module(Record, eq=False):
     scope: Scope
 
 
-CALLABLE = (
-    Function | Builtin | BlockDef | OptimiserDef | Instance | Chain | PhaseVerb | InstanceVerb
-)
+APPLIED = Function | Builtin | BlockDef | Instance | Chain | PhaseVerb | InstanceVerb
+CALLABLE = APPLIED | OptimiserDef
 """What may stand before brackets, or behind an arrow."""
 
 

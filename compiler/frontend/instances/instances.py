@@ -31,7 +31,7 @@ from dln.compiler.frontend.context.static_values import (
     size,
     unknown,
 )
-from dln.compiler.frontend.context.values import CALLABLE, Function, InstanceVerb, describe
+from dln.compiler.frontend.context.values import APPLIED, CALLABLE, Function, InstanceVerb, describe
 from dln.compiler.frontend.energy import groups
 from dln.compiler.frontend.instances import application, first_values, unnamed
 from dln.compiler.frontend.instances.options import option_values
@@ -131,7 +131,7 @@ def _function_where_meant(
     value, default, names = find(b), option.default, made.definition.scope
     if isinstance(value, Instance) and isinstance(default, s.Name):
         _refuse_hidden(b, made, option, value)
-    if not isinstance(default, s.Name) or isinstance(value, CALLABLE):
+    if not isinstance(default, s.Name) or isinstance(value, APPLIED):
         return value
     example = known(b, names.lookup(default.id))
     if not isinstance(example, CALLABLE):
