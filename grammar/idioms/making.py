@@ -16,6 +16,7 @@ LAYER = re.compile(r"((?:dense|conv)\([^()]*)\)")
 KEPT = re.compile(r"keepdims? = .*")
 OWN_AXES = frozenset({"", "1", "-1", "axis = 1", "axis = -1", "dim = 1", "dim = -1"})
 OVER_ALL = "what is measured over all examples of the data is standardised(...) or scaled(...)"
+OVER_RUNS = "a sweep tells the mean and the deviation of what it reports over its runs"
 OF_ONE = "all is of one example, without an axis of the batch; others are named: sum(i: W[i, j])"
 
 
@@ -113,6 +114,12 @@ def spaced(h: Holes) -> str:
     """`linspace(a, b, n)` as a list."""
     first, last, n = h["a"].strip(), h["b"].strip(), int(h["k"]) - 1
     return f"[for k in 0..{n}: {first} + k * ({last} - {first}) / {n}]"
+
+
+def of_runs(h: dict[str, str]) -> str | None:
+    """`std(fit.error)`, of a report, which is one number in each run."""
+    plain_report = re.fullmatch(r"\s*[a-z_]\w*\.[a-z_]\w*\s*", h["a"]) is not None
+    return f": report {h['a'].strip()}, in a sweep that varies seed" if plain_report else None
 
 
 def of_columns(h: dict[str, str]) -> str | None:

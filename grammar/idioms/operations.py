@@ -102,6 +102,7 @@ NUMBERS = (
     ("~ceil({a})", "-floor(-{a})", "ceil is written with floor"),
     ("~var({a})", "mean(({a} - mean({a}))^2)", "the variance is a mean of squares"),
     ("~std|var|stddev({a})", making.of_columns, making.OVER_ALL),
+    ("~std|var|stddev({a})", making.of_runs, making.OVER_RUNS),
     ("~std({a})", "sqrt(mean(({a} - mean({a}))^2))", "the deviation is the root of a mean"),
     ("~relu6({a})", "min(max({a}, 0), 6)", "relu6 is a max and a min"),
     ("~leaky_relu|LeakyReLU({a}, {b})", "max({a}, {b} * {a})", "a leaky relu is a max"),

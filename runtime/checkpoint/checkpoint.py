@@ -76,6 +76,10 @@ def refusing(verb: str, path: object, remedy: str, code: str) -> Iterator[None]:
     except OSError as e:
         remedy = remedy if e.errno in FULL else remedy.removeprefix("free some space, or ")
         raise Fault(f"cannot {verb} {path}: {e.strerror or e}", remedy, code) from e
+    except ValueError as e:
+        if "null" not in str(e):
+            raise
+        raise Fault(f"cannot {verb} {path!r}: no path holds this", "another name", code) from e
 
 
 def save(

@@ -671,6 +671,12 @@ def test_every_code_has_a_golden_text() -> None:
     assert shown - given() == set()
 
 
+def test_a_directory_with_a_character_that_no_path_holds() -> None:
+    with pytest.raises(Fault) as caught:
+        RunDirectory.create("net", "a\0b")
+    assert caught.value.code == "E542"
+
+
 SAID = ("E100", "E119")
 """Messages that say what is expected, or what to write, in their reason."""
 

@@ -347,6 +347,8 @@ def _instead(b: Build, value: Value, wants: str, text: str) -> tuple[str, tuple[
         return f"[{text}]", ()
     if wants in (VALUE, TRUTH) and (found := _held(b, value, text)):
         return found
+    if wants == VALUE and isinstance(value, str) and re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", value):
+        return value, ()
     if wants == VALUE:
         said = (text for kind, text in INSTEAD.items() if isinstance(value, kind))
         fact = next(said, "a value is a number, a list of numbers, or what an equation gives")

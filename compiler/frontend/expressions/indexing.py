@@ -58,6 +58,8 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
     facts = (fact,) if isinstance(body, Node) else ()
     if (asked := unnamed.own_name(b, expr)) and isinstance(body, Node):
         facts = (asked,)
+    if isinstance(body, Node) and re.search(r"\s\.\s", expr.span.text):  # `W . x`, by hand
+        facts = ("a point between two values is * for each with each, @ for the sum of products",)
     if expr.body.span.text == "raw" and isinstance(body, Node):
         text, facts = (
             "raw has columns here, which are counted from 0",
