@@ -117,7 +117,7 @@ WAYS: dict[str, tuple[Row, ...]] = {
              ("before takes", "as in fit.before(loss)"), ("text takes", "as in text(prime, s)"),
              ("training", "as in training(a, b)"), ("balanced", "as in balanced(label)"),
              ("", "as many stand in brackets as it takes")),
-    "E324": (("is a function", "a function stands here by its name alone, as tanh"),
+    "E324": (("is a function", "a function stands here by its name, without brackets"),
              ("", "what is meant is multiplied by *, or an element in [ ]")),
     "E325": (("", "as in sum(i: x[i]); of another function without an index, f(x)"),),
     "E326": (("", "as in sum(i: x[i])"),),

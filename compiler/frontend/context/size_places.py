@@ -218,11 +218,18 @@ def known_elsewhere(b: Build, name: str, span: Span) -> tuple[str, ...]:
     return (f"an optimiser counts n, its own updates; {name} is known where it is used: {given}",)
 
 
+def _on_const(span: Span) -> bool:
+    return span.source.line(span.line).lstrip().startswith("const ")
+
+
 def other_kind(b: Build, name: str, span: Span, scope: Scope) -> tuple[str, ...]:
     """What a name is that the file declares, and that is no value where it is asked for: a phase, a
     task, a sweep, or a domain."""
-    if name in DOMAINS and name != "class":
-        return (f"{name} is a domain: it stands behind a colon, x[n]: {name}, or in x as {name}",)
+    if name in DOMAINS:
+        said = "class(2)" if name == "class" else name
+        return (f"{name} is a domain: it stands behind a colon, x[n]: {said}, or in x as {said}",)
+    if re.search(rf"(?m)^let {name}\b", span.source.text) and _on_const(span):
+        return (f"{name} is a let, which no const is made of: a const is a number, text or list",)
     found = re.search(rf"(?m)^\s*(train|task|sweep) {name}\b", span.source.text)
     if found is None:
         return ()

@@ -16,6 +16,7 @@ from dln.compiler.frontend.context.build_context import Build, Chain, Scope, Val
 from dln.compiler.frontend.context.place import Poisoned
 from dln.compiler.frontend.context.values import (
     INDEX,
+    LIST,
     WHOLE,
     PhaseGroup,
     StepIndex,
@@ -222,7 +223,7 @@ def listed(b: Build, expr: s.Expr, scope: Scope, who: str = "for") -> list[Value
     if isinstance(value, Chain):
         at = broadcasting.whole_text(expr.span.text)
         remedy = f"[{', '.join(f'{at}[{k}]' for k in range(len(value.parts)))}]"
-    b.fail("E307", text, expr.span, label, remedy=remedy or f"{who} k in 0..2")
+    unfit(b, "E307", text, expr.span, value, LIST, label, remedy)
 
 
 def rounds(b: Build, st: s.For, scope: Scope) -> Iterator[Scope]:

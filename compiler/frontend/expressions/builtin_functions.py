@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.artefacts import FORMS
 from dln.compiler.frontend.context.build_context import Build, Chain, Scope, Value
+from dln.compiler.frontend.context.counting import CHAINED
 from dln.compiler.frontend.context.values import (
     CALLABLE,
     Builtin,
@@ -204,7 +205,8 @@ def _chain(b: Build, span: Span, parts: Value) -> Chain:
     if not isinstance(parts, list):
         text, label = "chain takes a list of blocks", f"is {describe(parts)}"
         at = b.blame(parts, span)
-        b.fail("E302", text, at, label, remedy=f"[{at.text}]")
+        one = f"[{at.text}]" if isinstance(parts, CALLABLE) else ""
+        b.fail("E302", text, at, label, remedy=one, facts=() if one else (CHAINED,))
     for k, part in enumerate(parts):
         if not isinstance(part, CALLABLE):
             label = f"its entry {k} is {describe(part)}"

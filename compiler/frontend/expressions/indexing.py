@@ -55,9 +55,7 @@ def _attr(b: Build, expr: s.Attr, scope: Scope) -> Value:
     text = f"{values.describe(body)} has no parts"
     _refuse_phase(b, expr, body)
     fact = "a function is written before what it is of, f(x); one that there is not is a line of fn"
-    facts = (fact,) if isinstance(body, Node) else ()
-    if (asked := unnamed.own_name(b, expr)) and isinstance(body, Node):
-        facts = (asked,)
+    facts = (unnamed.own_name(b, expr) or fact,) if isinstance(body, Node) else ()
     if isinstance(body, Node) and re.search(r"\s\.\s", expr.span.text):  # `W . x`, by hand
         facts = ("a point between two values is * for each with each, @ for the sum of products",)
     if expr.body.span.text == "raw" and isinstance(body, Node):
