@@ -23,7 +23,9 @@ OPTIONS = {
     "filters": "k", "out_channels": "k", "num_filters": "k", "channels": "k", "maps": "k",
     "kernel_size": "size", "filter_size": "size", "pool_size": "size", "ksize": "size",
     "kernel": "size", "sx": "size", "window": "size", "strides": "stride", "padding": "border",
-    "dilation": "gap", "dilation_rate": "gap",
+    "dilation": "gap", "dilation_rate": "gap", "pad": "border", "subsample": "stride",
+    "W_init": "init", "hidden_dim": "m", "embedding_dim": "m", "num_heads": "heads",
+    "nhead": "heads",
     "learning_rate": "lr", "base_lr": "lr", "eta": "lr", "step_size": "lr", "rate": "lr",
     "weight_decay": "decay", "l2": "decay", "beta_1": "b1", "beta1": "b1", "beta_2": "b2",
     "beta2": "b2", "epsilon": "eps", "mu": "momentum",
@@ -53,6 +55,28 @@ INSTEAD = {
                     "with adam(lr = 0.001) clip 5"),
     "clipvalue": "each number of a gradient is cut by rmsprop(lr = ..., clip = 5), or in an "
                  "optimiser of one's own: h = max(min(g, 5), -5)",
+    **dict.fromkeys("kernel_constraint bias_constraint max_norm".split(),
+                    "a weight in bounds is an equation of a parameter: y = (V / norm(V)) @ x"),
+    **dict.fromkeys("activity_regularizer bias_regularizer".split(),
+                    "a penalty is a part of the loss: minimize loss + 1e-4 * sum(net.h^2) over"),
+    **dict.fromkeys("mask_zero padding_idx".split(),
+                    "sequences of unequal lengths say their lengths: a field length, in data"),
+    **dict.fromkeys("std gain stddev".split(), "first values are a function of one's own: "
+                    "fn wide(n, m) = normal(0, 0.01), and init = wide"),
+    **dict.fromkeys("batch_norm norm".split(), "what is made even stands behind a layer: "
+                    "x -> dense(32) -> batch_norm -> relu"),
+    **dict.fromkeys("callbacks snapshot_prefix".split(),
+                    "what is watched and kept stands in the phase: watch, checkpoint, until"),
+    **dict.fromkeys("use_ema ema_momentum".split(), "averaged weights are those of another "
+                    "instance: start slow := net, and update slow += 0.001 * (net - slow)"),
+    **dict.fromkeys("amsgrad centered maximize".split(), "such an optimiser is one of one's own: "
+                    "optimiser name(p, g; lr) { p := p - lr * g }; -e is what grows less"),
+    "momentum": "momentum is of sgd(lr = 0.1, momentum = 0.9); adam has b1, rmsprop rho, and a "
+                "running mean of batch_norm a rate = 0.1",
+    "go_backwards": "a sequence from its end is reversed(x)",
+    "ceil_mode": "windows that leave a rest are cut by rest = \"cut\"",
+    "proj_size": "a smaller result is a layer behind it: x -> lstm(64) -> dense(8)",
+    "residual": "what is added to x is residual(inner): x -> residual(dense(32))",
     "groups": "maps in groups are a layer of their own: grouped_conv(6, 3, groups = 2), or "
               "depthwise_conv(3), each by itself",
 }  # fmt: skip
@@ -85,6 +109,9 @@ TRUE = frozenset("use_bias bias return_sequences trainable requires_grad".split(
 NEEDLESS = frozenset(
     "input_shape input_dim in_features in_channels input_size n_in num_inputs name "
     "dtype device batch_first inplace  "
+    "bias_initializer b_init padding_mode count_include_pad affine track_running_stats "
+    "elementwise_affine num_features normalized_shape num_embeddings input_length embed_dim "
+    "d_model key_dim foreach fused capturable dampening stateful unroll center "
     "batch_input_shape data_format return_state reduction size_average from_logits".split()
 )
 

@@ -45,7 +45,8 @@ def _taught(p: Problem, writer: Translator) -> Problem:
         if (told := lookup.setting(text, p.span.start - base)) is not None:
             return _of_word(p, text, base, told, writer)
     strong = found is not None and (
-        found[0] not in operations.WEAK or bool(found[2] and not found[2].startswith(ADVICE))
+        (found[0] not in operations.WEAK and found[2] != "")
+        or bool(found[2] and not found[2].startswith(ADVICE))
     )
     if _is_word(p) and writer.parameter(text) is None:
         from dln.grammar.idioms.concepts import lookup  # late: most words have a form of their own
@@ -102,6 +103,7 @@ def _of_word(p: Problem, text: str, base: int, told: Told, writer: Translator) -
     return Problem(p.code, told.says, span, facts=facts, remedy=remedy, word=p.word, ways=ways)
 
 
+OTHERS = re.compile(r"\b(?:activation|nonlinearity|padding|\w+_initializer)\s*=")
 TRUTHS = ("True", "False", "None", "true", "false")
 MAKERS = "fn|block|let|param|fixed|const|optimiser|data|for|scan|state|watch"
 
@@ -118,7 +120,7 @@ def _is_word(p: Problem) -> bool:
     text = p.span.source.text if p.span else ""
     made = rf"^\s*(?:(?:{MAKERS}) +)?{near}\b[^=~\n]*[=~]|^(?:{MAKERS}) [^\n]*[(,;]\s*{near}\b"
     own = bool(near) and re.search(made, text, re.MULTILINE) is not None
-    return p.message.startswith("there is no name ") and not own
+    return p.message.startswith(("there is no name ", "there is no reader ")) and not own
 
 
 def _in_data(span: Span) -> bool:
@@ -349,10 +351,11 @@ def refused(source: Source, start: int, place: int, around: str) -> Problem | No
             word = base + len(line) - len(line.lstrip())
             if (said := _of_line(line, row.code, Span(source, word, base + len(line)))) is not None:
                 return said
-        if here is not None and {"tuple", "quoted"} & set(match.re.groupindex):
+        tuples = "tuple" in match.re.groupindex
+        if here is not None and (tuples or row.code == "E105"):
             from dln.grammar.idioms.concepts import lookup  # late: most texts have none
 
-            tuples = "tuple" in match.re.groupindex
+            tuples = tuples or OTHERS.search(line) is not None
             told = lookup.around(text, place - base, writer.rewritten, tuples)
             if told is not None:
                 span, remedy = Span(source, base + told.start, base + told.stop), ""
@@ -385,7 +388,8 @@ def _of_line(line: str, code: str, span: Span) -> Problem | None:
     """What is said of a call of another tool that stands on a line by itself."""
     from dln.grammar.idioms.concepts import lookup  # late: most lines call nothing
 
-    start = len(line) - len(line.lstrip())
+    called = re.match(r"\s*(?:\w+\s*\.\s*)*", line)
+    start = called.end() if called else 0  # the last word, of what stands before it
     told = lookup.told(line, start, frozenset(), str)
     if told is None or told.stop < len(line.split("#")[0].rstrip()):
         return None

@@ -79,10 +79,11 @@ def layer(word: str, args: Args | None, head: str, write: Writer) -> Translation
         return (
             Translation(says, (here,))
             if not bare
-            else Translation(says, facts=(f"as in {_shown(here)}",))
+            else Translation(says, facts=(f"as in {shown(here)}",))
         )
-    if args and re.fullmatch(r"[A-Za-z][\w.]*", args[0]) and bare:
-        return None  # what it is applied to, as of a function
+    if args and re.fullmatch(r"[A-Za-z][\w.]*", args[0]):
+        applied = f"as in {args[0]} -> {shown(here)}"  # it is given what it is applied to
+        return Translation(says, facts=(applied,), sure=False)
     numbers = 0
     for a in args:
         if not _number(a):
@@ -96,7 +97,7 @@ def layer(word: str, args: Args | None, head: str, write: Writer) -> Translation
     given, told = _assigned(args, takes, here, write)
     needed = bare.split()
     if not all(n in given for n in needed):
-        return Translation(says, facts=(f"as in {_shown(here)}", *told))
+        return Translation(says, facts=(f"as in {shown(here)}", *told))
     parts = [given.pop(n) for n in needed] + [f"{k} = {v}" for k, v in given.items()]
     call = f"{here}({', '.join(parts)})"
     if told:
@@ -104,7 +105,8 @@ def layer(word: str, args: Args | None, head: str, write: Writer) -> Translation
     return Translation(says, (call,))
 
 
-def _shown(here: str) -> str:
+def shown(here: str) -> str:
+    """A layer of the library as one writes it."""
     return f"{here}(6, 5)" if here in IMAGES else f"{here}(4)" if "heads" in here else f"{here}(32)"
 
 
@@ -144,6 +146,11 @@ def _assigned(
         elif name in ("act", "init"):
             bare = re.sub(r"\(\)$", "", text.strip("\"'")).split(".")[-1]
             known = tables()["inits"].get(names.plain(bare), ("",))[0] if name == "init" else None
+            curve = tables()["curve"].get(names.plain(bare)) if name == "act" else None
+            if curve is not None:
+                body = curve[0].replace("{a}", "a")
+                told.append(f"as in fn {bare}(a) = {body}, on a line of its own")
+            known = known or tables()["renamed"].get(names.plain(bare), ("",))[0]
             bare = known or names.OTHER.get(bare.casefold().rstrip("_")) or bare.casefold()
             if name == "init" or bare != "id":
                 given[name] = bare
@@ -331,8 +338,10 @@ def first_value(word: str, args: Args | None, head: str, write: Writer) -> Trans
             FIRST,
             facts=(f"as in param W[10, 784] ~ {here}(784, 10), or dense(10; init = {here})",),
         )
-    if word in ("normal", "uniform", "randn", "zeros", "zero"):
-        return None
+    if here in ("small", "zero"):
+        first = "= 0" if here == "zero" else "~ normal(0, 0.01)"
+        named = bool(args) and all(re.fullmatch(r"[A-Za-z]\w*", a) for a in args or ())
+        return Translation(FIRST, facts=(f"as in param W[10, 784] {first}",)) if named else None
     sizes = [a.strip() for a in drawn[2].split(",")]
     if len(sizes) != 2:
         return Translation(FIRST, facts=(f"as in param W[10, 784] ~ {here}(784, 10)",))

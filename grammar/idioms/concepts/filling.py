@@ -60,6 +60,9 @@ def filled(use: Usage, kind: str, here: str, says: str, own: bool) -> Told:
     )
     if use.place in ALONE and kind in ("curve", "function") and holes == ["a"]:
         return _as_fn(use, here, says)
+    if enough and kind == "data" and use.place == "let":
+        line = f"as in data d = {forms.filled(here, put)} {{ x[4] = raw[:4] }}"
+        return Told(use.start, use.stop, says, facts=(line,))
     if enough and own and holes and not named and (use.args is not None or use.receiver):
         ways = tuple(forms.filled(way, put) for way in here.split(forms.OR))
         sure = kind in ("loss", "metric") and not any(map(OF_DATA.fullmatch, given))

@@ -40,7 +40,7 @@ PLACES = (
     ("watch", r"^\s*(?:watch|until|expect|checkpoint|keep|report)\b[^\n]*$"),
     ("data", r"^\s*data\s+\w+\s*=\s*$"),
     ("let", r"^\s*let\s+\w+\s*=\s*$"),
-    ("line", r"^\s*(?:\w+\s*=\s*)?$"),
+    ("line", r"^\s*$"),
 )
 ORDER = {
     "with": "optimiser rate penalty training",
@@ -176,7 +176,14 @@ def told(
     if use is None or (use.name in known and not use.receiver and not _qualified(use, text)):
         return None
     bare = use.args is None and not use.receiver and not _qualified(use, text)
-    if bare and (use.place in ("value", "loss", "watch", "line", "let") or len(use.name) < 3):
+    if bare and (use.place in ("value", "line", "let") or len(use.name) < 3):
+        return None
+    word = names.plain(use.name)
+    if bare and use.place in BARE and word not in tables()[BARE[use.place]]:
+        return None
+    if bare and use.place == "watch" and not use.head.lstrip().startswith("watch"):
+        return None  # of what is watched
+    if word in tables()["common"] and not use.receiver and not _qualified(use, text):
         return None
     if use.name in tables()["false"] and use.place in ("value", "loss", "watch", "line"):
         here, says = tables()["false"][use.name]
@@ -185,6 +192,9 @@ def told(
         if (found := _of_kind(use, kind)) is not None:
             return found
     return None
+
+
+BARE = {"loss": "loss", "watch": "metric"}  # what a word alone is in a place
 
 
 def _qualified(use: Usage, text: str) -> bool:
@@ -200,6 +210,16 @@ def _kinds(place: str) -> Iterator[str]:
     yield from (k for k in REST.split() if k not in own)
 
 
+# What is told of a word of the library's in a place for another kind.
+ELSEWHERE = {
+    "layer": ("made", "a layer stands behind an arrow, in a block", "as in h = x -> {}"),
+    "optimiser": ("optimisers", "an optimiser stands behind with, in a phase",
+                  "as in minimize cross_entropy(net(x), label) over net with {}(lr = 0.01)"),
+    "init": ("inits", "first values stand where a parameter is declared",
+             "as in param W[10, 784] ~ {0}(784, 10), or dense(10; init = {0})"),
+}  # fmt: skip
+
+
 def _of_kind(use: Usage, kind: str) -> Told | None:
     """What is said of a word as one of a kind."""
     word, own = names.plain(use.name), kind in ORDER[use.place].split()
@@ -213,6 +233,11 @@ def _of_kind(use: Usage, kind: str) -> Told | None:
         built = made[kind](word, args, use.head, use.write) if own else None
         if built is not None:
             return Told(use.start, use.made, built.says, built.remedies, built.facts, built.sure)
+    if not own and kind in ELSEWHERE and word in tables()[ELSEWHERE[kind][0]]:
+        section, says, shown = ELSEWHERE[kind]
+        here = tables()[section][word][0].split("|")[0].strip()
+        example = shown.format(calls.shown(here) if kind == "layer" else here)
+        return Told(use.start, use.stop, says, facts=(example,))
     if kind in ("curve", "function") and (here := _name(use, word)):
         return _renamed(use, here)
     row = tables()[kind].get(word)
@@ -223,7 +248,8 @@ def _of_kind(use: Usage, kind: str) -> Told | None:
     here, says = row
     says = says or f"{use.name} is written out here"
     if here.startswith(":"):
-        return Told(use.start, use.stop, says, facts=(_example(here),))
+        sure = own and kind in ("draw", "init") and use.place == kind
+        return Told(use.start, use.stop, says, facts=(_example(here),), sure=sure)
     return filling.filled(use, kind, here, says, own)
 
 
