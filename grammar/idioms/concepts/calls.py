@@ -144,36 +144,44 @@ def _assigned(
         elif name in given or (name in names.INSTEAD and name not in takes):
             told.append(names.INSTEAD.get(name, ""))
         elif name in ("act", "init"):
-            bare = re.sub(r"\(\)$", "", text.strip("\"'")).split(".")[-1]
-            known = tables()["inits"].get(names.plain(bare), ("",))[0] if name == "init" else None
-            curve = tables()["curve"].get(names.plain(bare)) if name == "act" else None
-            if curve is not None:
-                body = curve[0].replace("{a}", "a")
-                told.append(f"as in fn {bare}(a) = {body}, on a line of its own")
-            known = known or tables()["renamed"].get(names.plain(bare), ("",))[0]
-            bare = known or names.OTHER.get(bare.casefold().rstrip("_")) or bare.casefold()
+            bare = _function(name, text, told)
             if name == "init" or bare != "id":
                 given[name] = bare
         elif name == "border" and text == "0":
             continue
         else:
             given[name] = write(text)
+    _checked(given, told, here)
+    return given, tuple(t for t in dict.fromkeys(told) if t)
+
+
+def _function(name: str, text: str, told: list[str]) -> str:
+    """A function that is an option, by its name here; one that is written out is told."""
+    bare = re.sub(r"\(\)$", "", text.strip("\"'")).split(".")[-1]
+    word, by = names.plain(bare), tables()
+    if name == "act" and word in by["curve"]:
+        body = by["curve"][word][0].replace("{a}", "a")
+        told.append(f"as in fn {bare}(a) = {body}, on a line of its own")
+    known = by["inits"].get(word, ("",))[0] if name == "init" else ""
+    known = known or by["renamed"].get(word, ("",))[0]
+    return known or names.OTHER.get(bare.casefold().rstrip("_")) or bare.casefold()
+
+
+TAKEN = frozenset("m k size stride border gap groups act init heads eps rate".split())
+
+
+def _checked(given: dict[str, str], told: list[str], here: str) -> None:
+    """What of the options a layer has not is taken out, and told."""
     if here.endswith("pool") and given.get("stride") == given.get("size"):
         given.pop("stride", None)
-    for name in [
-        n
-        for n in given
-        if n not in ("m k size stride border gap groups act init heads eps rate").split()
-    ]:
+    for name in [n for n in given if n not in TAKEN]:
         told.append(f"there is no option {name} of {here}")
         given.pop(name)
     if "groups" in given and here == "conv" and (groups := given.pop("groups")) != "1":
-        told.append(
-            f"maps in groups are a layer of their own: grouped_conv(6, 3, groups = {groups})"
-        )
+        more = f"grouped_conv(6, 3, groups = {groups})"
+        told.append(f"maps in groups are a layer of their own: {more}")
     if here.endswith("pool") and (given.pop("border", "0")) not in ("0", ""):
         told.append("a pool has no border: x -> pad(1) before it")
-    return given, tuple(t for t in dict.fromkeys(told) if t)
 
 
 def _own_name(name: str, here: str) -> str:
