@@ -79,6 +79,13 @@ def turned_type(attrs: Attrs, types: Types) -> TensorType:
 # ---- meaning and derivative --------------------------------------------------------------------
 
 
+def pick(site: Site, x: Array, at: Array) -> Array:
+    """What stands past the end of a sequence points anywhere, and is read by nothing: as programs
+    do, the last place is taken for it."""
+    inside = site.np.minimum(at, x.shape[-1] - 1)
+    return site.np.take_along_axis(x, inside[..., None], axis=-1)[..., 0]
+
+
 def scatter_add(site: Site, rows: Array, at: Array) -> Array:
     out = site.np.zeros(site.shape, dtype=rows.dtype)
     site.np.add.at(out, at, rows)
@@ -185,8 +192,7 @@ register(
        bound=bounds.at_most(1.0), places=axes.same, vmap=axes.unchanged,
        examples=cases(((PLACES,), {"size": Size(5)}), ((index(3, size=2),), {"size": Size(2)}))),
     Op("pick", pick_type,
-       lambda site, x, at: site.np.take_along_axis(x, at[..., None], axis=-1)[..., 0],
-       d_pick, spell_pick, takes=(None, "index"), facts=("moves",), formula="{0}[{1}]",
+       pick, d_pick, spell_pick, takes=(None, "index"), facts=("moves",), formula="{0}[{1}]",
        bound=bounds.no_larger, places=axes.same,
        vmap=lambda m, node, over: m("pick", *axes.as_sequences(m, node, over)),
        examples=cases(((real(2, 4, 5), PLACES), {}),
