@@ -11,7 +11,7 @@ import pytest
 
 from dln.grammar.parser import parse
 from dln.runtime.device import limits
-from dln.spec import LIBRARIES
+from dln.spec import LIBRARIES, load
 
 SHIPPED = sorted(p.stem for p in (Path(__file__).parents[2] / "specs").glob("*.dln"))
 
@@ -162,6 +162,21 @@ def test_explain_tells_rule_place_before_and_after(dln: Callable[..., Any]) -> N
     assert first[0].startswith("stabilise: ") and "step:sse" in first[0]
     assert any(x.startswith("  at ") and "mlp.dln:" in x for x in first)
     assert first[-2].startswith("  - ") and first[-1].startswith("  + ")
+
+
+def test_explain_tells_how_a_program_is_laid_out(dln: Callable[..., Any]) -> None:
+    program = load("backprop").compile(shards=2).plan.programs
+    words = ["explain", "backprop", "--shards", "2", "--json"]
+    steps = dln(*words, "--pass", "schedule", "--program", "step:first").data["rewrites"]
+    assert len(steps) == len(program["step:first"].lines)
+    assert steps[0]["after"] == program["step:first"].lines[0].code
+    slots = dln(*words, "--pass", "allocate", "--program", "step:first").data["rewrites"]
+    assert len(slots) == len(program["step:first"].slots) and slots[0]["after"] == "16 bytes"
+    assert "v12 steps 1 to " in slots[0]["before"]
+    sums = dln(*words, "--pass", "shards").data["rewrites"]
+    weights = [row["after"] for row in sums if row["programs"][0].startswith("shard:first")]
+    assert weights.count("added over the shards: 32 bytes") == 2  # of 2 x 2 numbers in float64
+    assert dln("explain", "backprop", "--pass", "shards").out == "0 rows\n"
 
 
 def test_explain_as_json(dln: Callable[..., Any]) -> None:

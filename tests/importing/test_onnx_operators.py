@@ -242,3 +242,55 @@ def test_what_cannot_be_said_is_refused_by_its_node(said: str, imported: Import)
     found = imported(model(nodes, inputs, constants, opset=11 if said in OLD else 18))
     assert found.code == 2 and said in found.err, found.err + found.text
     assert "E616" in found.err and not found.text
+
+
+def of_learning(*nodes: Any, kind: int = 1) -> Any:
+    """A model of scikit-learn over three columns, as skl2onnx writes one."""
+    made = model([*nodes], {"x": ["n", 3]}, {"columns": whole(2, 0)}, nodes[-1].output[0])
+    made.graph.output[0].type.tensor_type.elem_type = kind
+    return made
+
+
+ROWS = [1.0, 2.0, -1.0, 0.5, 0.1, 0.2]
+ML = {"domain": "ai.onnx.ml"}
+LEARNT = {
+    "a regression": of_learning(
+        node("LinearRegressor", "x", coefficients=ROWS, intercepts=[0.1, 0.2], targets=2, **ML)),
+    "scores, each by itself": of_learning(
+        node("LinearClassifier", "x", "k p", classlabels_ints=[0, 1], coefficients=ROWS,
+             intercepts=[0.1, 0.3], post_transform="LOGISTIC", **ML),
+        node("Normalizer", "p", norm="L2", **ML)),
+    "scores as they are, of some columns": of_learning(
+        node("ArrayFeatureExtractor", "x columns", "z", **ML),
+        node("LinearClassifier", "z", "k y", classlabels_ints=[0, 1, 2], coefficients=ROWS,
+             intercepts=[0.1, 0.3, 0.2], **ML), node("Identity", "y", "s")),
+    "classes that are called 3 and 7": of_learning(
+        node("LinearClassifier", "x", "y p", classlabels_ints=[3, 7], coefficients=ROWS,
+             intercepts=[0.1, 0.3], **ML), kind=7),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEARNT)
+def test_a_linear_model_computes_what_onnxruntime_does(name: str, imported: Import) -> None:
+    agreed(imported(LEARNT[name]))
+
+
+@pytest.mark.parametrize(
+    ("op", "given", "said"),
+    [
+        ("LinearRegressor", {"coefficients": ROWS, "targets": 4}, "do not go with its classes"),
+        ("LinearRegressor", {"coefficients": ROWS, "targets": 2, "intercepts": [0.1]},
+         "intercepts do not go"),
+        ("LinearRegressor", {"coefficients": ROWS, "targets": 2, "post_transform": "PROBIT"},
+         "post_transform is PROBIT"),
+        ("LinearClassifier", {"coefficients": ROWS[:3], "classlabels_ints": [0, 1],
+                              "intercepts": [0.1]}, "one row of coefficients"),
+        ("Normalizer", {"norm": "L3"}, "norm is L3"),
+    ],
+)  # fmt: skip
+def test_a_linear_model_is_refused(
+    op: str, given: dict[str, Any], said: str, imported: Import
+) -> None:
+    names = "y p" if op == "LinearClassifier" else "y"
+    found = imported(of_learning(node(op, "x", names, **given, **ML)))
+    assert found.code == 2 and said in found.err, found.err + found.text
