@@ -239,6 +239,34 @@ def where_settled(m: Terms, node: Node) -> Node | None:
     return None
 
 
+@rule("add")
+def choices_added(m: Terms, node: Node) -> Node | None:
+    """where(test, x, 0) + c * where(test, 0, y) -> where(test, x, c * y): the slope of a choice"""
+    for one, other in (node.operands, node.operands[::-1]):
+        pair = m.scaled(other)
+        c, choice = pair if pair is not None else (None, other)
+        if not m.has(one, "where") or not m.has(choice, "where") or m.shared(one):
+            continue
+        (test, x, zero), (same_test, nothing, y) = one.operands, choice.operands
+        if test is same_test and m.is_(zero, 0.0) and m.is_(nothing, 0.0) and not m.shared(other):
+            return m("where", test, x, y if c is None else m.mul(c, y))
+    return None
+
+
+@rule("where")
+def larger_multiple(m: Terms, node: Node) -> Node | None:
+    """where(x > 0, x, c * x) -> max(x, c * x), for a number c from 0 to 1, when no gradient is
+    left"""
+    test, x, y = node.operands
+    if not m.final or not m.has(test, "gt") or test.operands[0] is not x:
+        return None
+    pair = m.scaled(y)
+    if pair is None or pair[1] is not x or not m.is_(test.operands[1], 0.0):
+        return None
+    c = m.number(pair[0])
+    return m("maximum", x, y) if c is not None and 0.0 <= c <= 1.0 else None
+
+
 TABLE = by_operation([*shapes.RULES, *ROWS, *rules_of(globals()), *products.RULES])
 
 
