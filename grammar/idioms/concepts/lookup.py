@@ -273,7 +273,9 @@ def _example(here: str) -> str:
     bare = here.removeprefix(":").strip()
     return (
         bare
-        if re.match(r"(?:there|a|an|what|of|in|letters|truths|its|classes|numbers|texts) ", bare)
+        if re.match(
+            r"(?:there|they|a|an|what|of|in|letters|truths|its|classes|numbers|texts) ", bare
+        )
         else f"as in {bare}"
     )
 
@@ -282,7 +284,8 @@ def _name(use: Usage, word: str) -> str:
     """What a function is called here, of which another tool has the name otherwise."""
     other = tables()["renamed"].get(word, ("",))[0] or names.OTHER.get(use.name.casefold(), "")
     same = ""
-    if word not in tables()["made"] and len(word) > 2 and not use.receiver:
+    block = word in tables()["made"] or word in tables()["optimisers"]
+    if not block and len(word) > 2 and not use.receiver:
         same = next((k for k in use.known if names.plain(k) == word), "")
     here = other or same
     return here if here in use.known or here in ("id",) or not use.known else ""
