@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import click
@@ -77,7 +78,7 @@ def command(
     if network is not None:
         raise Wrong("--network says how quick messages are, of which there are none", "--mpi 8")
     made = compiled(terminal, spec, asked)
-    before = resident()
+    before = _before()
     programs = made.plan.programs
     shown = chosen(program, programs, "program")
     if program is None:  # first values are in float64 for either precision: the same text twice
@@ -110,7 +111,7 @@ def _in_ranks(
 
     link = wiring.USUAL if network is None else Link(*network)
     made = compiled(terminal, name, wiring.divided(loaded(name, given), given, ranks))
-    before = resident()
+    before = _before()
     found = wiring.foreseen(made, ranks, link)
     terminal.result(wiring.told(found, link))
     peak = foreseen(made, select(made.spec, given), given, ranks, before)
@@ -119,6 +120,12 @@ def _in_ranks(
     told = {"spec": made.spec.name, "ranks": ranks, "memory": memory}
     terminal.data({**told, **wiring.data(found, link)})
     return 0
+
+
+def _before() -> int:
+    """Bytes of a process that has compiled a spec and is about to run it."""
+    import_module("dln.commands.run")  # what a run has loaded by then
+    return resident()
 
 
 def _peak(terminal: Terminal, made: Compiled, given: Settings, before: int) -> dict[str, Any]:
