@@ -142,9 +142,10 @@ def _refuse_said(
     rest = re.sub(r",\s*$", "", span.text[:start].rstrip()) + span.text[stop:]
     first = found[here][2]
     same = first.text == arg.value.span.text
-    facts = () if same else (f"if the other is meant: {here} = {arg.value.span.text} in its place",)
+    other = f"{here} = {arg.value.span.text} in the place of the first"
+    both = f"one of the two goes: {rest}, or {other}"
     notes = (Note(first, "first here"), Note(arg.span, "again"))
-    b.fail("E329", text, span, "", notes, rest, facts)
+    b.fail("E329", text, span, "", notes, rest if same else "", () if same else (both,))
 
 
 def _refuse_other_name(
