@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NoReturn
 
 from dln.compiler.frontend.context import broadcasting
 from dln.compiler.frontend.context.build_context import Build, Scope
@@ -19,6 +20,8 @@ def option_values(
 ) -> dict[str, tuple[s.Expr, Scope, Span]]:
     """Which expression each option has been given, with the scope it is read in. The parameters of
     a block are options too; it is made by them, and applied to what its ports take."""
+    if isinstance(syntax, s.Optimiser) and len(syntax.names) != 2:
+        _refuse_names(b, syntax)
     who, names = syntax.name, [o.name for o in syntax.options]
     block = isinstance(syntax, s.Block)
     owned = (st for st in syntax.body if isinstance(st, s.Param | s.Fixed))
@@ -188,3 +191,13 @@ def _refuse_other_name(
         remedy = "" if said is None else f"{head}{said}{tail}"
         facts: tuple[str, ...] = (names.PADDED,) if "padding" in span.text else ()
         b.fail("E301", text, span, "", (Note(arg.span, "unknown"),), remedy, facts)
+
+
+def _refuse_names(b: Build, syntax: s.Optimiser) -> NoReturn:
+    """An optimiser that does not name a parameter and its gradient, and nothing else."""
+    one, said = syntax.names[0], ", ".join(syntax.names)
+    at = word(syntax.span, said, rf"{re.escape(syntax.name)}\s*\(\s*")
+    taken = {one, *(o.name for o in syntax.options)}
+    text = f"an optimiser names a parameter and its gradient, and {syntax.name} names {said}"
+    other = syntax.names[1] if len(syntax.names) > 1 else "g" if "g" not in taken else "gradient"
+    b.fail("E322", text, at, "comes before the options", remedy=f"{one}, {other}")
