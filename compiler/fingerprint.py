@@ -20,10 +20,10 @@ from dln.grammar.diagnostics import Span
 from dln.grammar.record import Record
 
 LEFT_OUT = frozenset({"span", "duration", "slow", "base", "override", "source", "fields", "columns",
-                      "names", "counted"})  # fmt: skip
+                      "names", "counted", "ports"})  # fmt: skip
 """Parts of records that decide no number: places, folders, lengths."""
 LATER = frozenset({"turns", "rounds", "handed", "heard", "weighed", "loads",
-                   "measured", "division", "split", "asked", "ports", "shards"})  # fmt: skip
+                   "measured", "division", "split", "asked", "shards"})  # fmt: skip
 """Parts of records that came later: what does without them has the hash that it had."""
 PLAIN = frozenset({str, int, float, bool, type(None), Size})
 

@@ -270,3 +270,16 @@ def test_a_table_gives_the_columns_of_its_names(by_file: Any) -> None:
         paths = {"d": str(folder / "t.csv")}
         found = refused(code, lambda: dln.load(short, data_paths=paths))  # noqa: B023
         assert said in found, found
+
+
+def test_a_run_may_be_moved(tmp_path: Path) -> None:
+    """What it must have in common with a run that goes on does not hang on where its spec lies."""
+    text = "data d = given(x[2])\nlet net = dense(1)\ntrain t on d for 1 epoch {\n"
+    text += "  minimize sum(net(x)^2) over net with sgd(lr = 0.1)\n}\n"
+    found = set()
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "s.dln").write_text(text)
+        spec = dln.load(tmp_path / folder / "s.dln", data={"d": ([[1.0, 2.0]],)})
+        found.add(spec.compile().plan.fingerprint)
+    assert len(found) == 1

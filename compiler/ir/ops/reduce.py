@@ -186,24 +186,29 @@ LOG_SOFTMAX = steps(
 )
 
 
-def along_rows(plain: spelling.Spell) -> Callable[[Node], spelling.Spelling]:
+def along_rows(
+    plain: spelling.Spell, room: Memory | None = None
+) -> Callable[[Node], spelling.Spelling]:
     """A spelling for NumPy, whose own reductions begin anew at each row: sums along the last axes
     of what lies by rows are products with ones, which take from a half to a ninth of the time; the
-    largest of short rows is found among columns, turned."""
+    largest of short rows is found among columns, turned, in `room` that is needed later."""
 
     def spell(node: Node) -> spelling.Spelling:
         made = plain if isinstance(plain, View | Statements) else plain(node)
         if not isinstance(made, Statements):
             return made
         scratch = dict(made.scratch)
-        calls = [quicker for c in made.calls for quicker in by_rows(node, c, scratch)]
+        calls = [quicker for c in made.calls for quicker in by_rows(node, c, scratch, room)]
         return Statements(tuple(calls), scratch, made.wants)
 
     return spell
 
 
 def by_rows(
-    node: Node, c: spelling.Call, scratch: dict[str, Callable[[Node], TensorType]]
+    node: Node,
+    c: spelling.Call,
+    scratch: dict[str, Callable[[Node], TensorType]],
+    room: Memory | None,
 ) -> list[spelling.Call]:
     """What takes the place of a reduction of rows, and the buffers of it; else the call itself."""
     (a,), axes, of = node.operands, tuple(sorted(node["axes"])), c.args[0] if c.args else None
@@ -220,9 +225,11 @@ def by_rows(
         rows = View(of, tuple(moves)) if moves else of
         return [call("fill", 1, out=ONES), call("dot", rows, ONES, out=flat)]
     if c.function == "max" and length <= SHORT:
-        scratch[TURNED.name] = partial(columns_first, length=length)
         columns = View(of, (*moves, spelling.Transpose(None)))
-        return [call("copy", columns, out=TURNED), call("max", TURNED, axis=(0,), out=flat)]
+        if room is None:
+            scratch[TURNED.name] = partial(columns_first, length=length)
+        into = TURNED if room is None else View(room, (spelling.Reshape((length, -1)),))
+        return [call("copy", columns, out=into), call("max", into, axis=(0,), out=flat)]
     return [c]
 
 
@@ -336,7 +343,7 @@ register(
         reduced("argmin", "axis"), **AT),
     row("log_sum_exp", gone(always(REAL)), log_sum_exp, d_log_sum_exp,
         spell_log_sum_exp, flops=op.per_element(4), curve=second_order.log_sum_exp,
-        spell_for={"numpy": along_rows(spell_log_sum_exp)},
+        spell_for={"numpy": along_rows(spell_log_sum_exp, SHIFTED)},
         bound=bounds.plus(50.0, times=2.0), apart=sum_apart, **GROWS),
     row("softmax", same(always(PROB)), softmax, d_softmax, SOFTMAX,
         spell_for={"numpy": along_rows(SOFTMAX)},
