@@ -228,9 +228,11 @@ def other_kind(b: Build, name: str, span: Span, scope: Scope) -> tuple[str, ...]
     if name in DOMAINS:
         said = "class(2)" if name == "class" else name
         return (f"{name} is a domain: it stands behind a colon, x[n]: {said}, or in x as {said}",)
-    if re.search(rf"(?m)^let {name}\b", span.source.text) and _on_const(span):
+    if _on_const(span) and re.search(rf"(?m)^let {name}\b", span.source.text):
         return (f"{name} is a let, which no const is made of: a const is a number, text or list",)
-    found = re.search(rf"(?m)^\s*(train|task|sweep) {name}\b", span.source.text)
+    text, words = span.source.text, ("train", "task", "sweep")
+    there = any(f"{word} {name}" in text for word in words)  # a pattern of its own costs as much
+    found = re.search(rf"(?m)^\s*(train|task|sweep) {name}\b", text) if there else None
     if found is None:
         return ()
     if found[1] == "task":
