@@ -205,8 +205,7 @@ def ways(b: Build, name: str, span: Span, scope: Scope, alone: bool) -> tuple[st
         return told
     if told := other_kind(b, name, span, scope) or known_elsewhere(b, name, span):
         return told
-    line = span.source.line(span.line)
-    if ":=" in line and re.match(rf"\s*{name}\s*:=", line):
+    if ":=" in (line := span.source.line(span.line)) and re.match(rf"\s*{name}\s*:=", line):
         return (f"what is kept from update to update is a state: state {name} = 0, above it",)
     if _waits(span):
         word = span.source.line(span.line).split()[0]
