@@ -159,3 +159,18 @@ def test_a_call_is_written_as_here(at: dict[str, str], said: str) -> None:
 def test_what_there_is_none_of_is_said(at: dict[str, str], said: str) -> None:
     problem = first(spec(**at))
     assert said in str(problem) and not problem.remedy
+
+
+def test_a_size_by_its_place_is_warned_of_behind_a_name_too() -> None:
+    text = """
+    const V = 5
+    block f(c: class(V)) -> y[2]: logit { y = c -> embedding(V, EXTRA) -> dense(2) }
+    let net = f()
+    data d = given(c: class(5), label: class(2))
+    train t on d for 1 epoch {
+      minimize cross_entropy(net(c), label) over net with sgd(lr = 0.1)
+    }
+    """
+    data = {"d": ([0, 1], [0, 1])}
+    found = [dln.load(text.replace("EXTRA", n), data=data).model.warnings for n in ("32", "2")]
+    assert [[w.code for w in each] for each in found] == [["W318"], []]

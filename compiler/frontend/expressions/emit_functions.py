@@ -7,6 +7,7 @@ forms there are stands in `context/artefacts.py`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from math import isqrt, prod
 
@@ -155,6 +156,8 @@ def tiles(b: Build, span: Span, x: Value, h: Value, w: Value) -> Node:
         message = f"tiles of {h} x {w} need {h * w} numbers each"
         side = isqrt(known[-1]) if known else 0
         remedy = f"{side}, {side}" if known and side * side == known[-1] else ""
+        if len(known) == 2 and known[0] == h * w and re.fullmatch(r"[\w.]+", at.text):
+            remedy = f"{at.text}'"  # pictures in its columns
         facts = ("what stands behind it are the sides of one picture, height and width",)
         facts = facts if known else ("as in tiles(x, 28, 28), of 784 numbers",)
         notes = (Note(sides, f"{h * w} numbers"),)

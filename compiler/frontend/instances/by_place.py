@@ -12,6 +12,7 @@ from dln.grammar.diagnostics import Span
 
 CODE = "W318"
 FEW = (1, 3)  # channels of a picture
+LARGE = 8  # no factor of first values, where the size before it has a name
 MAPS = ["c", "h", "w"]  # axes of a port that takes maps of rows and columns
 
 
@@ -26,7 +27,9 @@ def warn(b: Build, syntax: s.Block, given: Sequence[s.Arg], span: Span) -> None:
             continue
         share = 0 < default.value < 1 and arg.value > 1
         after = len(needed) == 1 and len(plain) == 2 and arg is plain[1] and arg.value > 1
-        if not share and not (after and isinstance(first, s.Number) and first.value > 1):
+        size = isinstance(first, s.Number) and first.value > 1
+        named = isinstance(first, s.Name) and arg.value >= LARGE  # embedding(V, 32)
+        if not share and not (after and (size or named)):
             continue
         who, other = syntax.name, [a.span.text for a in given if a is not arg]
         kept = other if share else [arg.span.text, *other[1:]]
