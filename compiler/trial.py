@@ -174,10 +174,13 @@ def _half(change: Edit) -> bool:
 def _shown(p: Problem) -> Problem:
     """A problem without a remedy that does not help, and how its statement is written."""
     assert p.span is not None
-    line = p.span.source.line(p.span.line).split()
-    form = WRITTEN.get(line[0]) if line else None
+    line, first = p.span.source.line(p.span.line).split("#")[0].strip(), WORD.match(p.span.text)
+    form = WRITTEN.get(line.split()[0]) if line else None
     facts = (f"as in {form}",) if form and not p.facts else p.facts
-    return replace(p, remedy="", facts=facts)
+    span = p.span
+    if first and span.text.strip() == line:  # no token of it is known to be wrong but the first
+        span = Span(span.source, span.start, span.start + first.end())
+    return replace(p, span=span, remedy="", facts=facts)
 
 
 def _left_in(q: Problem, change: Edit) -> bool:

@@ -63,9 +63,9 @@ STATEMENTS = (
 MARKS = (
     Mistake("E112", "a power is written ^", "", _block("y = x ** 2"), mark=("**",), swap="^"),
     Mistake("E112", "this is written with the word and", "", _block("y = a && b", "y = a & b"),
-            mark=("&&", "&"), swap="and"),
+            mark=("&&", "&"), swap=" and "),
     Mistake("E112", "this is written with the word or", "", _block("y = a || b", "y = a | b"),
-            mark=("||", "|"), swap="or"),
+            mark=("||", "|"), swap=" or "),
     Mistake("E112", "this is written with the word not", "", _block("y = !a"), mark=("!",),
             swap="not "),
     Mistake("E111", "no \\ is needed to continue a line",
@@ -169,7 +169,7 @@ STATES = (
             _head("after first.error", "after first.net batch 3"), mark=(".",)),
     Mistake("E114", "train needs a name and its data", "train fit on mnist.fit for 30 epochs {",
             ("train {\n}\n", "train on d for 1 epoch {\n}\n", "train t {\n}\n",
-             "train t for 1 epoch {\n}\n", "train t = d {\n}\n", "train t in d {\n}\n")),
+             "train t for 1 epoch {\n}\n", "train t = d {\n}\n")),
     Mistake("E114",
             "the clauses of train are batch, for, stream, order, dtype, seed, shards and after",
             "train fit on mnist.fit batch 100 for 30 epochs {",
@@ -309,6 +309,14 @@ WRITTEN = {
     "update": "update net.W += 0.1 * g",
     "start": "start up.W := R.W'",
     "fn": "fn square(a) = a^2",
+    "let": "let net = mlp()",
+    "const": "const hidden = 100, rate = 0.1",
+    "fixed": "fixed c[m] = 0",
+    "energy": "energy = -(v @ W @ h)",
+    "set": "set window = 50",
+    "step": "step first 2 times {",
+    "dln": "dln 1",
+    "": "y = tanh(W @ x + b)",  # an equation
 }
 
 # How statements go on behind a value.

@@ -167,7 +167,7 @@ def bodied(span: Span) -> tuple[int, int, str] | None:
     behind = source.line(last + 1) if last < len(source.starts) else ""
     if last == first or (ENDS.match(behind.strip()) and indent(behind) == margin):
         return None
-    head = source.line(first).split("#")[0].rstrip(" \t:")
+    head = re.sub(r"(?:\s+(?:begin|do|then)|[\s:]+)$", "", source.line(first).split("#")[0])
     body = "\n".join(source.line(n) for n in range(first + 1, last + 1))
     start, stop = source.starts[first - 1], source.starts[last - 1] + len(source.line(last))
     return start, stop, f"{head} {{\n{body}\n{' ' * margin}}}"

@@ -15,6 +15,9 @@ from lark.parsers.lalr_parser_state import ParseConf
 from dln.grammar import mistakes
 from dln.grammar.brackets import brace, closer, unbalanced, unclosed
 from dln.grammar.characters import bad
+from dln.grammar.clauses.first import begun, guessed
+from dln.grammar.clauses.order import clauses, complete, foreign, one_more, wrong_clause
+from dln.grammar.clauses.signs import defined, signs
 from dln.grammar.diagnostics import Note, Problem, Source
 from dln.grammar.lexer import RESERVED, Lexer, SourceReading, settled
 from dln.grammar.mistakes import Mistake
@@ -57,17 +60,24 @@ OPEN = (mistakes.SIDE_BY_SIDE.message, "the name and its value need a = between 
 def explain(failure: Failure) -> Answer:
     """The problem that a refused token is, and where to go on; None ends the parse."""
     answers: tuple[Callable[[Failure], Mistake | Answer | None], ...] = (
-        unclosed, brace, closer, unbalanced, continued, _by_idiom, _by_start, _by_mark, bad,
-        _wordless, _run_on, _out_of_place, misspelt, strange, _trailing, _reserved, _one_more,
-        _clause, _by_state, _two_values,
+        unclosed, brace, closer, unbalanced, continued, clauses, _begun, signs, _by_idiom,
+        _by_start, _by_mark, bad, _wordless, foreign, _run_on, _out_of_place, misspelt, _guessed,
+        strange, _trailing, _reserved, one_more, wrong_clause, _by_state, defined, complete,
+        _two_values,
     )  # fmt: skip
     for answer in answers:
         found = answer(failure)
         if found:
             told = _told(found, failure) if isinstance(found, Mistake) else found
+            if answer in NEXT and (idiom := _by_idiom(failure)) and _same(idiom[0], told[0]):
+                told = idiom
             whole = answer in WHOLE
             return told if whole else _mended(failure, *told)
     return _mended(failure, *_expected(failure))
+
+
+def _same(one: Problem, other: Problem) -> bool:
+    return bool(one.remedy) and one.remedy.split() == other.remedy.split()
 
 
 def _mended(f: Failure, problem: Problem, resume: Resume | None) -> Answer:
@@ -122,6 +132,10 @@ def _by_idiom(f: Failure) -> Answer | None:
     found = teaching.refused(source, first, f.start, _surrounding(f))
     if found is None or found.span is None:
         return None
+    if found.remedy and "\n" not in found.remedy and not reads(f, found.remedy):
+        other = foreign(f)
+        if other is not None:
+            return other
     resume, last = panic(f), source.position(found.span.stop)[0]
     if last > source.position(f.start)[0]:
         resume = Resume([*source.starts, len(source.text)][last], resume.keep, resume.feed)
@@ -207,12 +221,21 @@ def _told(row: Mistake, f: Failure) -> Answer:
 def _run_on(f: Failure) -> Mistake | None:
     """A statement behind another one: a word that begins one, or a name with its mark."""
     named = f.token.type == "NAME" and f.reading.following() in ("EQUAL", "TILDE", "ASSIGN")
-    starts = named or f.token.value in STARTERS
+    headed = named and f.rest.rstrip().endswith("{")
+    starts = (named or f.token.value in STARTERS) and not headed
     return mistakes.RUN_ON if starts and f.before and f.takes("_NL") else None
 
 
 def _wordless(f: Failure) -> Answer | None:
     return wordless(f, _surrounding(f))
+
+
+def _begun(f: Failure) -> Answer | None:
+    return begun(f, _surrounding(f))
+
+
+def _guessed(f: Failure) -> Answer | None:
+    return guessed(f, _surrounding(f))
 
 
 def _trailing(f: Failure) -> Mistake | None:
@@ -232,38 +255,9 @@ def _reserved(f: Failure) -> Answer | None:
     line = re.sub(rf"\b{word}\b", f"n_{word}", f.swapped(word))
     remedy = line if reads(f, line) else ""
     message = f"{word} is a word of the language, and never a name"
-    return Problem("E100", message, f.span(), remedy=remedy), panic(f)
-
-
-def _one_more(f: Failure) -> Answer | None:
-    """`param W[m, n] ~ glorot(n, m) b[m] = 0`, without the comma between them."""
-    declares = f.first.value in ("param", "fixed", "hidden") and f.first.type != "NAME"
-    if not (declares and f.token.type == "NAME" and f.reading.following() == "LSQB"):
-        return None
-    line = f.swapped(f", {f.token.value}").replace(" , ", ", ")
-    remedy = line if reads(f, line) else ""
-    return Problem("E119", "a comma is missing before this", f.span(), remedy=remedy), panic(f)
-
-
-def _clause(f: Failure) -> Answer | None:
-    """A word where a statement goes on with clauses of its own."""
-    first, keywords = f.first, f.reading.lexer.keywords
-    words = mistakes.CLAUSES.get(first.value, "").split() if first.type != "NAME" else []
-    possible = [word for word in words if f.takes(keywords[word])]
-    if f.token.type != "NAME" or f.opened or not possible:
-        return None
-    factor = f.before is not None and f.before.type == "NUMBER" and f.reading.following() == "LPAR"
-    if factor and reads(f, line := f.swapped(f"* {f.token.value}")):
-        return Problem("E119", mistakes.PRODUCT.message, f.span(), remedy=line), panic(f)
-    listed = " or ".join(filter(None, [", ".join(possible[:-1]), possible[-1]]))
-    word = f.token.value
-    if first.value == "train" and word in (*mistakes.HOMES["train"].split(), "expect"):
-        message = f"{word} is a line of its own, between the braces of the phase"
-        facts = (f"as in {mistakes.WRITTEN[word]}",) if word in mistakes.WRITTEN else ()
-        return Problem("E114", message, f.span(), facts=facts), panic(f)
-    message = f"{first.value} has no {f.token.value}: what may follow is {listed}"
-    facts = (f"as in {mistakes.WRITTEN[first.value]}",) if first.value in mistakes.WRITTEN else ()
-    return Problem("E114", message, f.span(), facts=facts), panic(f)
+    form = mistakes.WRITTEN.get(f.first.value)
+    facts = (f"as in {form}",) if form and not remedy else ()
+    return Problem("E100", message, f.span(), facts=facts, remedy=remedy), panic(f)
 
 
 def _two_values(f: Failure) -> Mistake | Answer | None:
@@ -347,7 +341,11 @@ def _surrounding(f: Failure) -> str:
     return found
 
 
-WHOLE = (_by_idiom, continued, unbalanced, _reserved, _out_of_place, strange, _wordless)
+NEXT = (clauses, _begun, signs)  # what is asked before idioms, whose words are better
+WHOLE = (
+    *NEXT, _guessed, foreign, defined, complete, _by_idiom, continued, unbalanced, _reserved,
+    _out_of_place, strange, _wordless,
+)  # fmt: skip
 
 # ---- everything else ---------------------------------------------------------------------------
 
@@ -371,7 +369,8 @@ def _expected(f: Failure) -> Answer:
     kinds |= {k for k in states[f.state.state_stack[-1]] if k.isupper() and f.takes(k)}
     listed = _listed(kinds, f.reading.lexer)
     message = f"expected {listed} here, found {_found(f.token)}"
-    example = mistakes.WRITTEN.get(f.first.value) if f.first.type != "NAME" else None
+    equation = f.first.type == "NAME" and bool(open_braces(f.state))
+    example = mistakes.WRITTEN.get("" if equation else f.first.value)
     facts = (f"as in {example}",) if example else ()
     return Problem(
         "E100", message, f.span(), facts=facts

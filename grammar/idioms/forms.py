@@ -205,6 +205,7 @@ HOLES = {
     "importing": r"(?:[ \t]+import\b[^\n#]*)?",
     "sets": r"(?:[:=]|\bis\b)?(?![ \t]*[.(\[])",
     "dotted": r"[A-Za-z]\w*(?:\[[^\[\]\n]*\])?(?:\.\w+(?:\[[^\[\]\n]*\])?)+",
+    "validated": r"(?<![.\w])(?:validation|validate|valid|val|eval|evaluate|test)\b",
     "percent": r"\b\d[\d.]*\s?%(?!\s*[\w(])",
 }
 PART = ("index", "method", "summing", "timed")  # holes that are part of what is wrong

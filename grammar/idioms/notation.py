@@ -48,8 +48,10 @@ def formula(text: str) -> str:
     """A line of LaTeX, or with its indices behind _, as it is written here."""
     text = re.sub(r"\\(?:sum|max|min)\b", lambda m: m[0][1:], text).replace("$", "")
     while (found := FRACTION.search(text)) is not None:
-        text = f"{text[: found.start()]}({found[1]}) / ({found[2]}){text[found.end() :]}"
+        parts = (p if re.fullmatch(r"\w+", p) else f"({p})" for p in found.groups())
+        text = f"{text[: found.start()]}{' / '.join(parts)}{text[found.end() :]}"
     text = re.sub(r"\\sqrt\s*\{([^{}]*)\}", r"sqrt(\1)", text)
+    text = re.sub(r"(?<![\w\\])e\^\{([^{}]*)\}", r"exp(\1)", text)
     text = re.sub(r"\\sigma(?=\s*(?:\\left)?\s*\()", "sigmoid", text)
     text = re.sub(r"\^\{?\\(?:top|intercal)\}?|\^\{?T\}?(?!\w)", "'", text)
     text = _summed(text)

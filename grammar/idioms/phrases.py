@@ -127,7 +127,7 @@ ROWS = tuple(
         ("E114", "metrics|metric|validation_data|verbose|callbacks {clause}",
          ": watch error = argmax(z) != label on mnist_test every 1 epoch",
          "what is measured is an equation of a watch"),
-        ("E114", "^train {lrest} validation|validate|valid|val|eval|evaluate|test {tail}",
+        ("E114", "^train {lrest} {validated} {tail}",
          _watched, "what is measured on other data is a watch"),
         ("E114", "validation_split|val_split {clause}",
          ": split fit 50000, valid 10000, in data, and train ... on mnist.fit",
