@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from shutil import which
 from tempfile import TemporaryDirectory
 from time import process_time
 from typing import Any
@@ -46,6 +47,8 @@ def main() -> None:
     given = parser.parse_args()
     if odd := sorted(set(given.networks) - SPECS.keys()):
         parser.error(f"there is no network {odd[0]}: they are {', '.join(SPECS)}")
+    if which(given.python) is None:
+        parser.error(f"{given.python} cannot be run: --python takes the path of a Python")
     names = given.networks or list(SPECS)
     show = values if given.values else times
     for line in show(names, given.python):
@@ -54,14 +57,11 @@ def main() -> None:
 
 def opened(name: str, dtype: str) -> tuple[Any, dict[str, Any], int]:
     """A session of one thread, the examples of its set by field, and how many an update takes."""
-    spec = dln.load(SPECS[name])
-    (asked,) = spec.given.values()
+    (asked,) = dln.load(SPECS[name]).given.values()
     rng = np.random.default_rng(0)
-    most = 128 * MINIBATCHES
-    data = {f.name: drawn(rng, f, most) for f in asked.fields}
-    compiled = dln.load(SPECS[name], data={asked.name: data}).compile(dtype=dtype, threads=1)
-    batch = compiled.plan.phases["fit"].batch or 1
-    rows = {k: v[: batch * MINIBATCHES] for k, v in data.items()}
+    one = {f.name: drawn(rng, f, 1) for f in asked.fields}  # says the sizes that are open
+    batch = dln.load(SPECS[name], data={asked.name: one}).model.phases["fit"].batch or 1
+    rows = {f.name: drawn(rng, f, batch * MINIBATCHES) for f in asked.fields}
     made = dln.load(SPECS[name], data={asked.name: rows}).compile(dtype=dtype, threads=1)
     return made.session(seed=1), rows, batch
 

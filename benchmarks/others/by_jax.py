@@ -327,8 +327,11 @@ def descent(net: Net) -> tuple[Any, Callable[..., Any]]:
         m = jax.tree.map(lambda a, g: 0.9 * a + 0.1 * g, m, slope)
         v = jax.tree.map(lambda a, g: 0.999 * a + 0.001 * g * g, v, slope)
         b, c = 1 - 0.9**k, 1 - 0.999**k
-        move = lambda a, m, v: a - 1e-3 * (m / b) / (jnp.sqrt(v / c) + 1e-8)  # noqa: E731
-        return jax.tree.map(move, p, m, v), m, v, k
+
+        def moved(a: Any, m: Any, v: Any) -> Any:
+            return a - 1e-3 * (m / b) / (jnp.sqrt(v / c) + 1e-8)
+
+        return jax.tree.map(moved, p, m, v), m, v, k
 
     zero = jax.tree.map(jnp.zeros_like, net.params)
     return (net.params, zero, zero, jnp.float32(0)), adam
